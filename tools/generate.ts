@@ -1,0 +1,22 @@
+// Writes what derives from the contract. With `--check` it writes nothing and fails when a file would change.
+import { readFileSync, writeFileSync } from 'node:fs'
+
+/** Path in the repository -> its text. Generators are added here, one line each. */
+const generated: Record<string, () => string | Promise<string>> = {}
+
+const check = process.argv.includes('--check')
+let stale = 0
+for (const [path, make] of Object.entries(generated)) {
+  const text = await make()
+  let present = ''
+  try {
+    present = readFileSync(path, 'utf8')
+  } catch {
+    // not there yet: that is a change
+  }
+  if (present === text) continue
+  stale++
+  console.log(check ? `${path} is not current: npm run generate` : `wrote ${path}`)
+  if (!check) writeFileSync(path, text)
+}
+process.exit(check && stale > 0 ? 1 : 0)
