@@ -1,0 +1,42 @@
+// PostgreSQL, opened: the pool, and every table with its migrations applied. All SQL of the server is in this folder.
+import type { Log } from '@lelantos-ai/contract'
+import { Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
+import { migrate } from './migrate.ts'
+import type { Tables } from './tables.ts'
+
+/** Folder and user of a private PostgreSQL's socket, or the URL of a shared one. */
+export type Database = { readonly socketFolder: string; readonly user: string } | { readonly url: string }
+
+export interface Store extends AsyncDisposable {
+  readonly db: Kysely<Tables>
+}
+
+/** Connections of one server process. The private PostgreSQL allows 30 in all. */
+const POOL_SIZE = 12
+/** A store that is away answers within this: writes to the API become 503 in 2 s. */
+const CONNECT_MS = 1500
+const STATEMENT_MS = 20_000
+
+/** Connects and brings the tables up to date. Rejects when PostgreSQL is away or was migrated by a newer version. */
+export async function openStore(database: Database, log: Log): Promise<Store> {
+  const pool = new pg.Pool({
+    ...('url' in database
+      ? { connectionString: database.url }
+      : { host: database.socketFolder, user: database.user, database: 'postgres' }),
+    max: POOL_SIZE,
+    connectionTimeoutMillis: CONNECT_MS,
+    statement_timeout: STATEMENT_MS,
+    idle_in_transaction_session_timeout: STATEMENT_MS,
+    application_name: 'lelantos',
+  })
+  pool.on('error', (err) => log.warn({ err }, 'an idle connection to PostgreSQL has ended'))
+  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+  try {
+    await migrate(db, log)
+  } catch (error) {
+    await db.destroy()
+    throw error
+  }
+  return { db, [Symbol.asyncDispose]: () => db.destroy() }
+}
