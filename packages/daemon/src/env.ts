@@ -1,0 +1,30 @@
+// `env`: what a shell must export so that the SDKs, E2B's included, find this installation.
+import { readFile } from 'node:fs/promises'
+import { readConfig } from './config.ts'
+import { homeAt } from './home.ts'
+
+/** Lines for `eval`; as JSON where asked. Rejects when there is no installation yet. */
+export async function environment(): Promise<Record<string, string>> {
+  const home = homeAt(readConfig().home)
+  let client: { apiURL: string; apiKey: string; domain: string }
+  try {
+    client = JSON.parse(await readFile(home.client, 'utf8')) as typeof client
+  } catch (cause) {
+    throw new Error(`there is no installation in ${home.folder} yet: start one with ./lelantos up`, { cause })
+  }
+  return {
+    LELANTOS_API_URL: client.apiURL,
+    LELANTOS_API_KEY: client.apiKey,
+    LELANTOS_DOMAIN: client.domain,
+    E2B_API_URL: client.apiURL,
+    E2B_SANDBOX_URL: client.apiURL,
+    E2B_API_KEY: client.apiKey.replace(/^lel_/, 'e2b_'),
+    E2B_DOMAIN: client.domain,
+  }
+}
+
+export function exportLines(values: Record<string, string>): string {
+  return Object.entries(values)
+    .map(([name, value]) => `export ${name}='${value.replaceAll("'", "'\\''")}'\n`)
+    .join('')
+}

@@ -1,0 +1,108 @@
+// Who an installation is: six hex digits that stand in the name of everything it owns on this host, a range of addresses
+// and a range of uids. Several installations stand side by side, so ranges are chosen under a lock, against a register of
+// the host that every installation writes itself into.
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { newID } from '@lelantos-ai/contract'
+import { chooseSubnet } from '@lelantos-ai/worker/net/subnet'
+import type { Home } from './home.ts'
+import { withLock } from './lock.ts'
+
+export interface Installation {
+  /** Six hex digits. */
+  readonly id: string
+  readonly createdAt: string
+  readonly workerID: string
+  /** Slots have their addresses in it: `10.201.0.0/16`. */
+  readonly subnet: string
+  /** The VM in slot n runs as user uidBase + n. */
+  readonly uidBase: number
+}
+
+interface Registered {
+  readonly home: string
+  readonly subnet: string
+  readonly uidBase: number
+}
+
+/** Uids from here on belong to VMs: above what useradd and container runtimes give out by themselves. */
+const FIRST_UID = 2_000_000_000
+const UIDS_EACH = 10_000
+
+/** Reads the identity, or makes it. `register` is the host's folder of installations. */
+export async function openInstallation(
+  home: Home,
+  register = '/etc/lelantos/installations',
+): Promise<{ installation: Installation; key: Uint8Array }> {
+  await mkdir(register, { recursive: true, mode: 0o755 })
+  return withLock(join(register, '.lock'), async () => {
+    const installation = (await readJSON<Installation>(home.installation)) ?? (await create(home, register))
+    await writeDurably(join(register, `${installation.id}.json`), entryOf(home, installation), 0o644)
+    return { installation, key: await openKey(home) }
+  })
+}
+
+async function create(home: Home, register: string): Promise<Installation> {
+  const others = await registered(register)
+  const taken = new Set(others.map((other) => other.uidBase))
+  let uidBase = FIRST_UID
+  while (taken.has(uidBase)) uidBase += UIDS_EACH
+  const installation: Installation = {
+    id: randomBytes(3).toString('hex'),
+    createdAt: new Date().toISOString(),
+    workerID: newID('worker'),
+    subnet: await chooseSubnet(others.map((other) => other.subnet)),
+    uidBase,
+  }
+  await writeDurably(home.installation, JSON.stringify(installation, undefined, 2), 0o644)
+  return installation
+}
+
+/** The installations of this host whose state folder is still there; entries of deleted ones are dropped. */
+async function registered(register: string): Promise<Registered[]> {
+  const entries: Registered[] = []
+  for (const name of await readdir(register)) {
+    if (!name.endsWith('.json')) continue
+    const entry = await readJSON<Registered>(join(register, name))
+    if (entry !== undefined && existsSync(entry.home)) entries.push(entry)
+    else await rm(join(register, name), { force: true })
+  }
+  return entries
+}
+
+function entryOf(home: Home, { subnet, uidBase }: Installation): string {
+  return JSON.stringify({ home: home.folder, subnet, uidBase } satisfies Registered)
+}
+
+/** 32 random bytes from which every token of the installation is derived: whoever reads the file owns the installation. */
+async function openKey(home: Home): Promise<Uint8Array> {
+  try {
+    return Buffer.from((await readFile(home.installationKey, 'utf8')).trim(), 'hex')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    const key = randomBytes(32)
+    await writeDurably(home.installationKey, key.toString('hex'), 0o600)
+    return key
+  }
+}
+
+async function readJSON<T>(path: string): Promise<T | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as T
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new Error(`${path} cannot be read`, { cause: error })
+  }
+}
+
+/** A file that is whole or absent, whatever happens. */
+export async function writeDurably(path: string, text: string, mode: number): Promise<void> {
+  const temporary = `${path}.${randomBytes(4).toString('hex')}`
+  await writeFile(temporary, text, { mode, flush: true })
+  await rename(temporary, path)
+  const folder = await open(dirname(path), 'r')
+  await folder.sync()
+  await folder.close()
+}

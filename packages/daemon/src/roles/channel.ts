@@ -1,0 +1,61 @@
+// A role's end of the channel to its parent: it is told once how to start, then what to do, and ends when it is told to or
+// when the channel ends, which is how it learns that its parent is gone.
+import { processLog } from '../log.ts'
+
+/** What runs in the process, once it has started. */
+export interface Running<To> {
+  see(message: To): Promise<void>
+  stop(message?: Extract<To, { kind: 'stop' }>): Promise<void>
+}
+
+type Message = { readonly kind: string }
+type Starting<To> = Extract<To, { kind: 'start' }>
+type Said<From> = From | { readonly kind: 'failed'; readonly message: string }
+
+/** Resolves with the exit code. `start` gets the first message, and a way to speak. */
+export async function runRole<To extends Message, From extends Message>(
+  name: string,
+  start: (message: Starting<To>, say: (message: From) => void) => Promise<Running<To>>,
+): Promise<number> {
+  const log = processLog(name, 'info')
+  const ending = Promise.withResolvers<Extract<To, { kind: 'stop' }> | undefined>()
+  const first = Promise.withResolvers<Starting<To>>()
+  let running: Running<To> | undefined
+  const say = (message: Said<From>) => {
+    if (process.connected) process.send?.(message)
+  }
+  process.on('message', (message: To) => {
+    if (message.kind === 'start') first.resolve(message as Starting<To>)
+    else if (message.kind === 'stop') ending.resolve(message as Extract<To, { kind: 'stop' }>)
+    else {
+      running?.see(message).catch((err: unknown) => {
+        log.error({ err }, `${message.kind} failed`)
+        say({ kind: 'failed', message: err instanceof Error ? err.message : String(err) })
+      })
+    }
+  })
+  process.on('disconnect', () => ending.resolve(undefined))
+  // A defect that nothing catches ends the process: the parent starts it again, and state is on disk.
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    process.on(event, (err: unknown) => {
+      log.error({ err }, `${name} has met a defect and ends`)
+      process.exit(70)
+    })
+  }
+  try {
+    running = await start(await first.promise, say)
+  } catch (err) {
+    log.error({ err }, `${name} could not start`)
+    say({ kind: 'failed', message: chain(err) })
+    return 1
+  }
+  await running.stop(await ending.promise)
+  return 0
+}
+
+/** An error with the causes behind it, in one line. */
+function chain(error: unknown): string {
+  const messages: string[] = []
+  for (let cause = error; cause instanceof Error; cause = cause.cause) messages.push(cause.message)
+  return messages.join(': ') || String(error)
+}
