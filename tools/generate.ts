@@ -1,8 +1,11 @@
 // Writes what derives from the contract. With `--check` it writes nothing and fails when a file would change.
 import { readFileSync, writeFileSync } from 'node:fs'
+import { wireTypes } from './wire-types.ts'
 
 /** Path in the repository -> its text. Generators are added here, one line each. */
-const generated: Record<string, () => string | Promise<string>> = {}
+const generated: Record<string, () => string | Promise<string>> = {
+  'packages/sdk/src/wire.ts': wireTypes,
+}
 
 const check = process.argv.includes('--check')
 let stale = 0
