@@ -8,6 +8,7 @@ const USE_NOTED_MS = 60_000
 
 export class KeyCache {
   readonly #callers = new Map<string, { readonly caller: Caller; readonly at: number }>()
+  #deletions = 0
   readonly #usedAt = new Map<string, number>()
 
   get(hash: string, now: number): Caller | undefined {
@@ -20,7 +21,13 @@ export class KeyCache {
     this.#callers.set(hash, { caller, at: now })
   }
 
+  /** Counts deletions: what the store said before the last one may be outdated. */
+  get deletions(): number {
+    return this.#deletions
+  }
+
   drop(keyID: string): void {
+    this.#deletions++
     for (const [hash, { caller }] of this.#callers) if (caller.keyID === keyID) this.#callers.delete(hash)
     this.#usedAt.delete(keyID)
   }

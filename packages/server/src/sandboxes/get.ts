@@ -1,4 +1,7 @@
+import { hasEnded } from '@lelantos-ai/contract'
 import type { Context } from '../context.ts'
+import { findSandbox } from '../store/sandboxes.ts'
+import { notFound } from './refusals.ts'
 import type { Caller, Sandbox } from './sandbox.ts'
 
 /** One sandbox of the team; one that has ended only if `terminated` is `include`. Refuses: sandbox_not_found. */
@@ -8,5 +11,7 @@ export async function getSandbox(
   sandboxID: string,
   options: { readonly terminated: 'include' | 'hide' },
 ): Promise<Sandbox> {
-  throw new Error('follows')
+  const sandbox = await findSandbox(context.store, caller.teamID, sandboxID)
+  if (sandbox === undefined || (options.terminated === 'hide' && hasEnded(sandbox.state))) throw notFound(sandboxID)
+  return sandbox
 }

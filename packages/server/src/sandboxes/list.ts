@@ -1,5 +1,6 @@
 import type { PublicState } from '@lelantos-ai/contract'
 import type { Context } from '../context.ts'
+import { pageOfSandboxes } from '../store/sandboxes.ts'
 import type { Caller, Sandbox } from './sandbox.ts'
 
 /** Where a page ended: the sandbox it ended with. `http/` makes it opaque. */
@@ -24,5 +25,9 @@ export async function listSandboxes(
   caller: Caller,
   query: SandboxQuery,
 ): Promise<{ sandboxes: Sandbox[]; next?: Cursor }> {
-  throw new Error('follows')
+  const found = await pageOfSandboxes(context.store, { ...query, teamID: caller.teamID, limit: query.limit + 1 })
+  const sandboxes = found.slice(0, query.limit)
+  const last = sandboxes.at(-1)
+  if (found.length <= query.limit || last === undefined) return { sandboxes }
+  return { sandboxes, next: { createdAt: last.createdAt, sandboxID: last.sandboxID } }
 }

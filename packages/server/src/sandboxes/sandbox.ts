@@ -24,6 +24,8 @@ export interface Sandbox {
   /** Of a paused sandbox, or one that was resumed from it. */
   readonly snapshotID: string | null
   readonly createdAt: Date
+  /** When it first ran; null if it never did. */
+  readonly startedAt: Date | null
   /** When it expires; null for never. Of a paused sandbox meaningless. */
   readonly endAt: Date | null
   /** The timeout last set, in seconds: a resume starts it anew. */
@@ -35,6 +37,21 @@ export interface Sandbox {
   readonly envdVersion: string
   readonly endReason: EndReason | null
   readonly endedAt: Date | null
+  /** Why its last operation did not work; null when it did. */
+  readonly failure: Failure | null
+  /** Generation of the order that made the present machine: a report about an older one is late. */
+  readonly machineGeneration: number
+  /** Workers that were asked to create it. */
+  readonly placements: readonly string[]
+  /** Paused by the host's shutdown: the next start resumes it, with `remainingMs` of its time (null for never). */
+  readonly resumeAtStart: boolean
+  readonly remainingMs: number | null
+}
+
+/** `code` is a worker's `FailureCode`, or a word of a reconciler's. */
+export interface Failure {
+  readonly code: string
+  readonly message: string
 }
 
 /** What a create asks for, once its foreign or native words have been read. */

@@ -1,12 +1,7 @@
 // The tables, as Kysely sees them. The migrations beside this file are what makes them.
 import type { ColumnType, Generated, JSONColumnType } from 'kysely'
 import type { EndReason, EventName, State, Verb } from '@lelantos-ai/contract'
-
-/** Why the last operation of a sandbox did not work: what its caller is told. */
-export interface Failure {
-  readonly code: string
-  readonly message: string
-}
+import type { Failure } from '../sandboxes/sandbox.ts'
 
 export interface Tables {
   teams: { team_id: string; name: string; created_at: Date }
@@ -88,8 +83,6 @@ export interface SandboxTable {
   generation: number
   /** Generation of the order that made the present machine: a report about an older one is late. */
   machine_generation: number
-  /** The order that the present transition waits for. */
-  operation_id: string | null
   worker_id: string
   /** The boot of the worker's host that the machine was made in. */
   boot_id: string
