@@ -1,9 +1,13 @@
 // Writes what derives from the contract. With `--check` it writes nothing and fails when a file would change.
 import { readFileSync, writeFileSync } from 'node:fs'
+import { openapi } from '@lelantos-ai/contract'
 import { wireTypes } from './wire-types.ts'
+
+const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 
 /** Path in the repository -> its text. Generators are added here, one line each. */
 const generated: Record<string, () => string | Promise<string>> = {
+  'docs/openapi.json': () => `${JSON.stringify(openapi(version), null, 2)}\n`,
   'packages/sdk/src/wire.ts': wireTypes,
 }
 

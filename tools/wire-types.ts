@@ -13,6 +13,7 @@ interface Schema {
   readonly patternProperties?: Readonly<Record<string, Schema>>
   readonly items?: Schema
   readonly anyOf?: readonly Schema[]
+  readonly enum?: readonly string[]
 }
 
 const WIDTH = 120
@@ -66,6 +67,7 @@ function typeText(schema: Schema): string {
   if (schema.$id !== undefined) return nameOf.get(schema.$id) ?? fail(schema)
   if (schema.const !== undefined)
     return typeof schema.const === 'string' ? `'${schema.const}'` : JSON.stringify(schema.const)
+  if (schema.enum) return aliases.get(alternatives(schema.enum)) ?? alternatives(schema.enum)
   if (schema.anyOf) {
     const text = [...new Set(schema.anyOf.map(typeText))].join(' | ')
     return aliases.get(text) ?? (text.includes('unknown') ? 'unknown' : text)

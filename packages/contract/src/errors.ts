@@ -14,6 +14,7 @@ export const errors = {
   key_not_found: { status: 404, means: 'Your team has no API key of that id.' },
   file_not_found: { status: 404, means: 'There is no such file in the sandbox.' },
   method_not_allowed: { status: 405, means: 'The route exists, with other methods.' },
+  request_timeout: { status: 408, means: 'The request did not arrive in its time.' },
   already_paused: { status: 409, means: 'The sandbox is paused already.' },
   not_paused: { status: 409, means: 'Only a paused sandbox can be resumed.' },
   sandbox_not_running: { status: 409, means: 'The sandbox is not running: the message names its state.' },
@@ -41,6 +42,7 @@ export const errors = {
     means:
       'The operation has not finished in its time; it goes on or is undone, and the state of the sandbox tells which.',
   },
+  sandbox_disk_full: { status: 507, means: "The sandbox's own disk is full." },
 } as const satisfies Record<string, { status: number; means: string }>
 
 export type ErrorCode = keyof typeof errors

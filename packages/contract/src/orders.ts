@@ -88,7 +88,7 @@ export const Outcome = Type.Union([
   }),
   Type.Object({
     status: Type.Literal('failed'),
-    code: Type.Union(failureCodes.map((code) => Type.Literal(code))),
+    code: Type.Enum(failureCodes),
     message: Type.String({ maxLength: 2000 }),
   }),
 ])
@@ -108,7 +108,7 @@ export const Report = Type.Object({
     /** The machine is gone without an order. */
     Type.Object({
       kind: Type.Literal('ended'),
-      reason: Type.Union(endReasons.map((reason) => Type.Literal(reason))),
+      reason: Type.Enum(endReasons),
       message: Type.String({ maxLength: 2000 }),
     }),
   ]),

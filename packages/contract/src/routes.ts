@@ -17,6 +17,12 @@ export interface Route {
   readonly body?: TSchema
   /** The body may be left out altogether. */
   readonly bodyOptional?: true
+  /** The body is a file: multipart or an octet-stream. */
+  readonly uploads?: true
+  /** The answer is a file, as an octet-stream. */
+  readonly downloads?: true
+  /** Headers that mean something here, beside the credentials. */
+  readonly headers?: readonly { readonly name: string; readonly summary: string }[]
   /** Status and schema of the success; no schema means no body. */
   readonly success: { readonly status: 200 | 201 | 204; readonly schema?: TSchema }
   /** Refusals beyond those every route can have (bad_request, unauthorized, internal, unavailable). */
@@ -55,6 +61,7 @@ export const routes = {
     path: '/sandboxes',
     summary: 'Create a sandbox',
     auth: 'key',
+    headers: [{ name: 'Idempotency-Key', summary: 'Within 24 h, the same key and body give the same sandbox' }],
     body: schemas.NewSandbox,
     success: { status: 201, schema: schemas.Sandbox },
     errors: [
@@ -202,6 +209,7 @@ export const routes = {
     path: '/sandboxes/{sandboxID}/files',
     summary: 'Read a file',
     auth: 'key',
+    downloads: true,
     query: Type.Object({
       path: Type.String({ minLength: 1, maxLength: 4096 }),
       username: Type.Optional(Type.String({ maxLength: 64 })),
@@ -214,6 +222,7 @@ export const routes = {
     path: '/sandboxes/{sandboxID}/files',
     summary: 'Write a file: multipart fields path and file, or an octet-stream with path in the query',
     auth: 'key',
+    uploads: true,
     query: Type.Object({
       path: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
       username: Type.Optional(Type.String({ maxLength: 64 })),
@@ -225,6 +234,7 @@ export const routes = {
       'sandbox_unreachable',
       'payload_too_large',
       'unsupported_media_type',
+      'sandbox_disk_full',
     ],
   },
   listTemplates: {

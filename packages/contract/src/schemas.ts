@@ -11,7 +11,7 @@ function named<P extends TProperties>(name: string, properties: P, description: 
 
 const Time = Type.String({ description: 'ISO 8601 with milliseconds, UTC' })
 const StringMap = Type.Record(Type.String(), Type.String())
-const PublicState = Type.Union(publicStates.map((state) => Type.Literal(state)))
+const PublicState = Type.Enum(publicStates)
 const timeout = Type.Integer({
   minimum: 0,
   maximum: limits.timeoutSeconds.maximum,
@@ -82,7 +82,7 @@ export const SandboxDetail = named(
     ...listed,
     envdAccessToken: Type.Optional(Type.String()),
     domain: Type.String(),
-    endReason: Type.Optional(Type.Union(endReasons.map((reason) => Type.Literal(reason)))),
+    endReason: Type.Optional(Type.Enum(endReasons)),
     endedAt: Type.Optional(Time),
   },
   'Everything about one sandbox.',

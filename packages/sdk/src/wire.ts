@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'key_not_found'
   | 'file_not_found'
   | 'method_not_allowed'
+  | 'request_timeout'
   | 'already_paused'
   | 'not_paused'
   | 'sandbox_not_running'
@@ -45,6 +46,7 @@ export type ErrorCode =
   | 'disk_full'
   | 'unavailable'
   | 'operation_timeout'
+  | 'sandbox_disk_full'
 
 /** A new API key. */
 export interface CreatedKey {

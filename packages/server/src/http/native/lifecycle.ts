@@ -1,0 +1,35 @@
+// Moving sandboxes: pause, resume, kill, and their timeouts.
+import { killSandbox } from '../../sandboxes/kill.ts'
+import { pauseSandbox } from '../../sandboxes/pause.ts'
+import { resumeSandbox } from '../../sandboxes/resume.ts'
+import { refreshSandbox, setTimeout } from '../../sandboxes/timeout.ts'
+import type { Answers } from '../api/answers.ts'
+import { wireCreated } from './wire.ts'
+
+type LifecycleAnswers = Pick<
+  Answers,
+  'killSandbox' | 'pauseSandbox' | 'resumeSandbox' | 'setSandboxTimeout' | 'refreshSandbox'
+>
+
+export const lifecycleAnswers: LifecycleAnswers = {
+  async killSandbox({ context }, { params, caller }) {
+    await killSandbox(context, caller, params.sandboxID)
+  },
+
+  async pauseSandbox({ context }, { params, caller }) {
+    await pauseSandbox(context, caller, params.sandboxID)
+  },
+
+  async resumeSandbox({ context }, { params, body, caller }) {
+    const options = body.timeout === undefined ? {} : { timeoutSeconds: body.timeout }
+    return wireCreated(context, await resumeSandbox(context, caller, params.sandboxID, options))
+  },
+
+  async setSandboxTimeout({ context }, { params, body, caller }) {
+    await setTimeout(context, caller, params.sandboxID, body.timeout)
+  },
+
+  async refreshSandbox({ context }, { params, body, caller }) {
+    await refreshSandbox(context, caller, params.sandboxID, body.timeout ?? body.duration)
+  },
+}
