@@ -6,8 +6,9 @@
 // The two phases are views of one object; a view whose phase is over is refused.
 import { constants, open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isAlive, killAndWait, type ProcessIdentity } from '../../host/process.ts'
+import { killAndWait, type ProcessIdentity } from '../../host/process.ts'
 import { EngineError, type Exit, type Handle, type Running, type Saved, type Stopped, type World } from '../engine.ts'
+import { ExitWatch } from '../exit-watch.ts'
 import type { DiskChain } from './disk-chain.ts'
 import { runFolder } from './launch.ts'
 import type { MemoryCopier } from './memory.ts'
@@ -44,7 +45,6 @@ export interface MachineParts {
   readonly memory: { readonly file: string; readonly sealed?: string }
 }
 
-const LOOK_MS = 250
 const STOP_MS_MAX = 30_000
 /** Device state is some 20 kB; a VMM that was broken into may write anything. */
 const STATE_BYTES_MAX = 16_777_216
@@ -52,18 +52,19 @@ const STATE_BYTES_MAX = 16_777_216
 export class QemuMachine {
   readonly #parts: MachineParts
   readonly #process: ProcessIdentity
+  readonly #watch: ExitWatch
   #phase: 'running' | 'stopped'
   #shutdown: string | undefined
   #killed = false
   #over = false
   #saves = 0
   #waitsForRoom = false
-  #look: () => void = () => {}
   readonly exited: Promise<Exit>
 
   constructor(parts: MachineParts, phase: 'running' | 'stopped') {
     this.#parts = parts
     this.#process = parts.handle
+    this.#watch = new ExitWatch(parts.handle)
     this.#phase = phase
     parts.qmp.onEvent((event) => this.#onEvent(event))
     this.exited = this.#end()
@@ -88,8 +89,15 @@ export class QemuMachine {
   async kill(): Promise<void> {
     if (!this.#over) this.#killed = true
     await killAndWait(this.#process)
-    this.#look()
+    this.#watch.look()
     await this.exited
+  }
+
+  /** Lets go of a machine that lives on: `exited` will never settle. */
+  release(): void {
+    this.#over = true
+    this.#watch[Symbol.dispose]()
+    this.#parts.qmp.close()
   }
 
   async run(): Promise<Running> {
@@ -226,20 +234,17 @@ export class QemuMachine {
     again()
   }
 
-  /** Settles when the process is gone. A closed control socket, or a kill, is a hint to look at once. */
   async #end(): Promise<Exit> {
-    await new Promise<void>((resolve) => {
-      const timer = setInterval(() => this.#look(), LOOK_MS)
-      timer.unref()
-      this.#look = () => {
-        if (isAlive(this.#process)) return
-        clearInterval(timer)
-        resolve()
-      }
-    })
+    void this.#parts.qmp.closed.then(() => this.#lookOften())
+    await this.#watch.gone
     this.#over = true
     this.#parts.qmp.close()
     return exitOf(this.#killed, this.#shutdown)
+  }
+
+  /** QEMU closes its socket some milliseconds before it is gone. */
+  #lookOften(): void {
+    for (let ms = 5; ms < 200; ms *= 2) setTimeout(() => this.#watch.look(), ms).unref()
   }
 }
 

@@ -1,6 +1,6 @@
 // The engine `qemu`: `-M microvm`, translated (TCG) or with KVM by the same code. The figures behind the choices here are
 // in docs/decisions.
-import { chmod, link, open, readlink, realpath, stat } from 'node:fs/promises'
+import { chmod, link, open, readlink, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { limits } from '@lelantos-ai/contract'
 import { command } from '../../host/command.ts'
@@ -18,6 +18,7 @@ import {
   type Stopped,
   type World,
 } from '../engine.ts'
+import { verifyFiles } from '../verify.ts'
 import { type Accelerator, cpuModel, deviceSet, machineArguments } from './command-line.ts'
 import { DiskChain } from './disk-chain.ts'
 import { EmptyOverlays } from './empty-overlays.ts'
@@ -67,6 +68,7 @@ export class QemuEngine implements Engine, Disposable {
   readonly #empty: EmptyOverlays
   readonly #copier = new MemoryCopier()
   readonly #cpu: string
+  readonly #machines = new Set<QemuMachine>()
 
   constructor(options: QemuOptions, binary: string, version: string) {
     this.#options = options
@@ -115,7 +117,7 @@ export class QemuEngine implements Engine, Disposable {
   }
 
   async restore(snapshot: Snapshot, place: Place, signal: AbortSignal): Promise<Stopped> {
-    await this.#verify(snapshot, place)
+    await verifyFiles(snapshot, place.shape)
     const { folder, slot, shape } = place
     await prepareFolder(folder, slot.uid)
     // A hard link: the snapshot may be deleted while this machine lives.
@@ -157,7 +159,8 @@ export class QemuEngine implements Engine, Disposable {
       const context = this.#context({ ...this.world(kept.shape), version: qmp.version })
       const memory = { file: 'memory', ...(kept.sealed.memory === undefined ? {} : { sealed: kept.sealed.memory }) }
       const isRunning = status === 'running' || status === 'io-error'
-      const machine = new QemuMachine({ handle, qmp, chain, context, memory }, isRunning ? 'running' : 'stopped')
+      const phase = isRunning ? 'running' : 'stopped'
+      const machine = this.#hold(new QemuMachine({ handle, qmp, chain, context, memory }, phase))
       if (status === 'io-error') machine.goOnWhenThereIsRoom()
       return isRunning ? machine.running() : machine.stopped()
     } catch (error) {
@@ -166,8 +169,16 @@ export class QemuEngine implements Engine, Disposable {
     }
   }
 
+  /** Lets go of every machine; they live on, and another engine may adopt them. */
   [Symbol.dispose](): void {
+    for (const machine of this.#machines) machine.release()
     this.#copier[Symbol.dispose]()
+  }
+
+  #hold(machine: QemuMachine): QemuMachine {
+    this.#machines.add(machine)
+    void machine.exited.then(() => this.#machines.delete(machine))
+    return machine
   }
 
   #chainOptions(place: Place) {
@@ -177,19 +188,6 @@ export class QemuEngine implements Engine, Disposable {
   #context(world: World): MachineContext {
     const { clone, room, onDiskFull, onSaved, onTrouble } = this.#options
     return { world, copier: this.#copier, clone, room, onDiskFull, onSaved, onTrouble }
-  }
-
-  /** QEMU makes a missing or empty memory file itself and runs a broken guest in it, so sizes are looked at before. */
-  async #verify(snapshot: Snapshot, place: Place): Promise<void> {
-    const bytes = place.shape.memoryMB * 1_048_576
-    const memory = await stat(snapshot.memory)
-    if (memory.size !== bytes) {
-      throw new EngineError(`memory of snapshot ${snapshot.snapshotID} must have ${bytes} bytes, has ${memory.size}`)
-    }
-    for (const path of [snapshot.state, ...snapshot.disks]) {
-      if ((await stat(path)).size === 0) throw new EngineError(`${path} of snapshot ${snapshot.snapshotID} is empty`)
-    }
-    if (snapshot.disks.length === 0) throw new EngineError(`snapshot ${snapshot.snapshotID} has no disk`)
   }
 
   async #start(
@@ -220,7 +218,7 @@ export class QemuEngine implements Engine, Disposable {
       const handle: Handle = { engine: this.name, machineID, ...process, folder, private: { ...kept } }
       const context = this.#context({ ...this.world(place.shape), version: qmp.version })
       const memory = { file: 'memory', ...(sealed.memory === undefined ? {} : { sealed: sealed.memory }) }
-      return new QemuMachine({ handle, qmp, chain, context, memory }, 'stopped')
+      return this.#hold(new QemuMachine({ handle, qmp, chain, context, memory }, 'stopped'))
     } catch (error) {
       await killAndWait(launched.process)
       launched.qmp.close()
