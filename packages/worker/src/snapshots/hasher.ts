@@ -1,4 +1,4 @@
-// Two threads that hash. They start with the first task and do not keep the process alive.
+// Two threads that hash. They start at once, since their start would be half of a pause, and do not keep the process alive.
 import { Worker } from 'node:worker_threads'
 import type { HashAnswer, HashTask } from './hash-thread.ts'
 
@@ -14,6 +14,10 @@ interface Thread {
 export class Hasher implements AsyncDisposable {
   readonly #threads: Thread[] = []
   #tasks = 0
+
+  constructor() {
+    this.#fill()
+  }
 
   /** SHA-256 in hex of these chunks of an open file, in their order; null for one of zeros only. */
   async hash(descriptor: number, chunks: readonly number[]): Promise<(string | null)[]> {
@@ -44,8 +48,12 @@ export class Hasher implements AsyncDisposable {
   }
 
   #idlest(): Thread {
-    while (this.#threads.length < THREADS) this.#threads.push(this.#start())
+    this.#fill()
     return this.#threads.reduce((idlest, thread) => (thread.pending.size < idlest.pending.size ? thread : idlest))
+  }
+
+  #fill(): void {
+    while (this.#threads.length < THREADS) this.#threads.push(this.#start())
   }
 
   #start(): Thread {

@@ -15,13 +15,17 @@ export function firewallTable(installation: string): string {
   return `lelantos_${installation}`
 }
 
-/** Text for `nft -f`: makes the table anew in one transaction. */
+/** Text for `nft -f`: makes the table anew in one transaction. TCP is refused with a reset, since ICMP errors are limited to one a second. */
 export function firewallRules({ installation, subnet, relay, clients }: FirewallRules): string {
   const table = `inet ${firewallTable(installation)}`
   const slots = `"${slotPrefix(installation)}*"`
   return `table ${table}
 delete table ${table}
 table ${table} {
+  chain refused {
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx admin-prohibited
+  }
   chain forward {
     type filter hook forward priority filter
     iifname ${slots} jump from_guest
@@ -30,13 +34,14 @@ table ${table} {
   chain from_guest {
     ip saddr != ${subnet} drop
     meta nfproto ipv6 drop
-    oifname "lel*" reject with icmpx admin-prohibited
-    ip daddr { ${subnet}, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/4, 255.255.255.255 } reject with icmpx admin-prohibited
+    oifname "lel*" goto refused
+    ip daddr { ${subnet}, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/4, 255.255.255.255 } goto refused
     tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
   }
   chain to_guest {
     ct state established,related accept
-    drop
+    ct state invalid drop
+    goto refused
   }
   chain input {
     type filter hook input priority filter
@@ -45,7 +50,7 @@ table ${table} {
   chain from_guest_to_host {
     ct state established,related accept
     ip saddr ${subnet} ip daddr ${relay} meta l4proto { tcp, udp } th dport ${RELAY_PORT} accept
-    reject with icmpx admin-prohibited
+    goto refused
   }
   chain output {
     type filter hook output priority filter
@@ -53,7 +58,7 @@ table ${table} {
   }
   chain from_host {
     ct state established,related accept
-    meta skuid != { ${[0, ...clients].join(', ')} } reject with icmpx admin-prohibited
+    meta skuid != { ${[0, ...clients].join(', ')} } goto refused
   }
   chain postrouting {
     type nat hook postrouting priority srcnat
