@@ -13,7 +13,8 @@ const IDLE_MS = 10_000
 export async function openTCPRelay(options: RelayOptions, upstream: Upstream): Promise<AsyncDisposable> {
   const inFlight = new InFlight(LIMITS)
   const open = new Set<Socket>()
-  const server = createServer((guest) => {
+  // Half open, since who has asked may close its side and still wants the answer.
+  const server = createServer({ allowHalfOpen: true }, (guest) => {
     const address = guest.remoteAddress ?? ''
     guest.on('error', () => {}) // guests cut connections as they please
     if (!inFlight.enter(address)) {
@@ -61,7 +62,7 @@ async function relayConnection(guest: Socket, upstream: Upstream): Promise<void>
 
 function reach(host: string, port: number): Promise<Socket | undefined> {
   const { promise, resolve } = Promise.withResolvers<Socket | undefined>()
-  const socket = connect({ host, port })
+  const socket = connect({ host, port, allowHalfOpen: true })
   socket.once('error', () => resolve(undefined))
   socket.once('connect', () => {
     socket.setTimeout(IDLE_MS, () => socket.destroy())
