@@ -9,8 +9,11 @@ export interface Guest {
   setClock(address: string, secret: string, signal: AbortSignal): Promise<void>
   /** Resolves when the daemon answers. */
   healthy(address: string, signal: AbortSignal): Promise<void>
-  /** Runs the shell and the daemon a few times, so that a snapshot taken afterwards has their pages in memory. */
-  exercise(address: string, signal: AbortSignal): Promise<void>
+  /**
+   * Runs the shell, the languages and the daemon a few times, so that a snapshot taken afterwards has their pages in
+   * memory, and writes the file systems to their disks. The token is that of the last `init`.
+   */
+  exercise(address: string, accessToken: string, signal: AbortSignal): Promise<void>
 }
 
 export interface GuestInit {
