@@ -1,7 +1,7 @@
 // The API: every route of the contract's table with its answer, E2B's own routes beside them, one shape of error.
 import { randomBytes } from 'node:crypto'
 import multipart from '@fastify/multipart'
-import { limits, type Route, type RouteName, routes } from '@lelantos-ai/contract'
+import { limits, Refused, type Route, type RouteName, routes } from '@lelantos-ai/contract'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type RouteOptions } from 'fastify'
 import { addSandboxRoutes } from '../e2b/sandboxes.ts'
 import { addUnsupported } from '../e2b/unsupported.ts'
@@ -47,7 +47,11 @@ export async function buildAPI(api: API): Promise<FastifyInstance> {
   app.addContentTypeParser('application/json', async (_request: FastifyRequest, stream: FastifyRequest['raw']) =>
     parseJSON(await readBody(stream)),
   )
-  app.addHook('onRequest', async (request, reply) => void reply.header('x-request-id', request.id))
+  app.addHook('onRequest', async (request, reply) => {
+    void reply.header('x-request-id', request.id)
+    // PostgreSQL has no text with a NUL in it, and no file name or command has.
+    if (/%(25)*00/.test(request.url)) throw new Refused('bad_request', 'the URL must not contain NUL characters')
+  })
   app.addHook('onResponse', async (request, reply) => {
     log.debug(
       {

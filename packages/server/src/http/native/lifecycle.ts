@@ -4,6 +4,7 @@ import { pauseSandbox } from '../../sandboxes/pause.ts'
 import { resumeSandbox } from '../../sandboxes/resume.ts'
 import { refreshSandbox, setTimeout } from '../../sandboxes/timeout.ts'
 import type { Answers } from '../api/answers.ts'
+import { refuseForeignOptions } from '../e2b/options.ts'
 import { wireCreated } from './wire.ts'
 
 type LifecycleAnswers = Pick<
@@ -16,11 +17,13 @@ export const lifecycleAnswers: LifecycleAnswers = {
     await killSandbox(context, caller, params.sandboxID)
   },
 
-  async pauseSandbox({ context }, { params, caller }) {
+  async pauseSandbox({ context }, { params, body, caller }) {
+    refuseForeignOptions(body)
     await pauseSandbox(context, caller, params.sandboxID)
   },
 
   async resumeSandbox({ context }, { params, body, caller }) {
+    refuseForeignOptions(body)
     const options = body.timeout === undefined ? {} : { timeoutSeconds: body.timeout }
     return wireCreated(context, await resumeSandbox(context, caller, params.sandboxID, options))
   },

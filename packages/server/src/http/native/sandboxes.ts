@@ -1,13 +1,17 @@
 // Creating, listing and reading sandboxes.
 import { limits, type PublicState, publicStates, Refused } from '@lelantos-ai/contract'
+import type { Context } from '../../context.ts'
 import { createSandbox } from '../../sandboxes/create.ts'
 import { getSandbox } from '../../sandboxes/get.ts'
 import { listSandboxes } from '../../sandboxes/list.ts'
 import { sandboxLogs } from '../../sandboxes/logs.ts'
+import type { Caller } from '../../sandboxes/sandbox.ts'
 import type { Answers } from '../api/answers.ts'
 import { isE2BClient } from '../api/client.ts'
 import { decodeCursor, encodeCursor } from '../api/cursor.ts'
 import { parseMetadataFilter } from '../api/metadata-filter.ts'
+import { refuseForeignOptions } from '../e2b/options.ts'
+import { foreignEntry } from '../e2b/logs.ts'
 import { wantedSandbox } from './wanted.ts'
 import { wireCreated, wireDetail, wireListed } from './wire.ts'
 
@@ -22,6 +26,7 @@ const LISTED_BY_DEFAULT: readonly PublicState[] = ['running', 'paused']
 
 export const sandboxAnswers: SandboxAnswers = {
   async createSandbox({ context }, { body, caller, request }) {
+    refuseForeignOptions(body)
     const timeout = isE2BClient(request) ? limits.timeoutSeconds.e2bV1 : limits.timeoutSeconds.native
     const sandbox = await createSandbox(context, caller, wantedSandbox(request, body, timeout))
     return wireCreated(context, sandbox)
@@ -52,6 +57,7 @@ export const sandboxAnswers: SandboxAnswers = {
     })
     if (page.next !== undefined)
       void reply.header('x-next-token', encodeCursor(page.next.createdAt, page.next.sandboxID))
+    if (e2b) void reply.header('x-total-running', String(await countRunning(context, caller)))
     return page.sandboxes.map((sandbox) => wireListed(sandbox, e2b ? 'e2b' : 'native'))
   },
 
@@ -61,12 +67,19 @@ export const sandboxAnswers: SandboxAnswers = {
     return wireDetail(context, sandbox, isE2BClient(request) ? 'e2b' : 'native')
   },
 
-  async sandboxLogs({ context }, { params, query, caller }) {
+  async sandboxLogs({ context }, { params, query, caller, request }) {
     const page = { start: query.start ?? 0, limit: query.limit ?? limits.logsPage.default }
     const lines = await sandboxLogs(context, caller, params.sandboxID, page)
     const logs = lines.map(({ at, line }) => ({ timestamp: at.toISOString(), line }))
-    return { logs }
+    // E2B's older clients read the same events under another name.
+    const logEntries = logs.map(({ timestamp, line }) => foreignEntry(timestamp, line))
+    return isE2BClient(request) ? Object.assign({ logs }, { logEntries }) : { logs }
   },
+}
+
+async function countRunning(context: Context, caller: Caller): Promise<number> {
+  const running = await listSandboxes(context, caller, { states: ['running'], limit: LIST_MAX, order: 'desc' })
+  return running.sandboxes.length
 }
 
 function parseStates(text: string | undefined): readonly PublicState[] {
