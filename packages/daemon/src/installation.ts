@@ -23,13 +23,12 @@ export interface Installation {
 
 interface Registered {
   readonly home: string
-  readonly subnet: string
   readonly uidBase: number
 }
 
 /** Uids from here on belong to VMs: above what useradd and container runtimes give out by themselves. */
 const FIRST_UID = 2_000_000_000
-const UIDS_EACH = 10_000
+const UIDS_EACH = 20_000
 
 /** Reads the identity, or makes it. `register` is the host's folder of installations. */
 export async function openInstallation(
@@ -38,26 +37,31 @@ export async function openInstallation(
 ): Promise<{ installation: Installation; key: Uint8Array }> {
   await mkdir(register, { recursive: true, mode: 0o755 })
   return withLock(join(register, '.lock'), async () => {
-    const installation = (await readJSON<Installation>(home.installation)) ?? (await create(home, register))
+    const known = await readJSON<Installation>(home.installation)
+    const identity = known ?? { ...(await identify(register)), subnet: undefined }
+    // Claims on subnets do not survive a reboot of the host: the old one is taken again if it is still free.
+    const subnet = await chooseSubnet({
+      installation: identity.id,
+      ...(identity.subnet === undefined ? {} : { preferred: identity.subnet }),
+    })
+    const installation: Installation = { ...identity, subnet }
+    await writeDurably(home.installation, JSON.stringify(installation, undefined, 2), 0o644)
     await writeDurably(join(register, `${installation.id}.json`), entryOf(home, installation), 0o644)
     return { installation, key: await openKey(home) }
   })
 }
 
-async function create(home: Home, register: string): Promise<Installation> {
+async function identify(register: string): Promise<Omit<Installation, 'subnet'>> {
   const others = await registered(register)
   const taken = new Set(others.map((other) => other.uidBase))
   let uidBase = FIRST_UID
   while (taken.has(uidBase)) uidBase += UIDS_EACH
-  const installation: Installation = {
+  return {
     id: randomBytes(3).toString('hex'),
     createdAt: new Date().toISOString(),
     workerID: newID('worker'),
-    subnet: await chooseSubnet(others.map((other) => other.subnet)),
     uidBase,
   }
-  await writeDurably(home.installation, JSON.stringify(installation, undefined, 2), 0o644)
-  return installation
 }
 
 /** The installations of this host whose state folder is still there; entries of deleted ones are dropped. */
@@ -72,8 +76,8 @@ async function registered(register: string): Promise<Registered[]> {
   return entries
 }
 
-function entryOf(home: Home, { subnet, uidBase }: Installation): string {
-  return JSON.stringify({ home: home.folder, subnet, uidBase } satisfies Registered)
+function entryOf(home: Home, { uidBase }: Installation): string {
+  return JSON.stringify({ home: home.folder, uidBase } satisfies Registered)
 }
 
 /** 32 random bytes from which every token of the installation is derived: whoever reads the file owns the installation. */

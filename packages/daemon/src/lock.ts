@@ -10,10 +10,10 @@ export async function tryLock(path: string): Promise<Lock | undefined> {
   return take(path, ['--nonblock'])
 }
 
-/** Does something while holding a lock that others hold for moments only. Rejects after 30 s. */
-export async function withLock<T>(path: string, act: () => Promise<T>): Promise<T> {
-  await using lock = await take(path, ['--timeout', '30'])
-  if (lock === undefined) throw new Error(`another process has held ${path} for more than 30 s`)
+/** Does something while holding a lock. Rejects when another process has not let go after 30 s, or as many as are given. */
+export async function withLock<T>(path: string, act: () => Promise<T>, seconds = 30): Promise<T> {
+  await using lock = await take(path, ['--timeout', String(seconds)])
+  if (lock === undefined) throw new Error(`another process has held ${path} for more than ${seconds} s`)
   return await act()
 }
 
@@ -39,6 +39,7 @@ async function take(path: string, options: string[]): Promise<Lock | undefined> 
   holder.unref()
   return {
     [Symbol.asyncDispose]: async () => {
+      holder.ref() // or a process that waits for nothing else would end here
       holder.stdin.end()
       await exited
     },

@@ -3,8 +3,8 @@
 import type { StepReport } from './setup/steps.ts'
 
 export interface Reporter {
-  step(report: StepReport): void
-  say(text: string): void
+  readonly step: (report: StepReport) => void
+  readonly say: (text: string) => void
   /** A line of a child's log: shown once the installation is up, kept out of the way of the steps before. */
   log(text: string): void
   /** Does something and reports it as a step. */
@@ -22,13 +22,13 @@ export function reporter(overChannel: boolean): Reporter {
     if (overChannel && process.connected) process.send?.({ line: text })
     else process.stderr.write(`${text}\n`)
   }
-  const step = ({ step: name, state, ms, note }: StepReport) => {
+  const step = ({ step: name, state, ms = 0, note }: StepReport) => {
     if (state === 'start') {
       if (process.stderr.isTTY && !overChannel) process.stderr.write(`  ... ${name}\r`)
       return
     }
-    if (state === 'skip' && (ms ?? 0) < WORTH_A_LINE_MS) return
-    line(`  ${name.padEnd(24)} ${seconds(ms ?? 0)}${note === undefined ? '' : `  ${note}`}`)
+    if (state === 'skip' && ms < WORTH_A_LINE_MS) return
+    line(`  ${name.padEnd(24)} ${seconds(ms)}${note === undefined ? '' : `  ${note}`}`)
   }
   return {
     step,
@@ -38,7 +38,7 @@ export function reporter(overChannel: boolean): Reporter {
     },
     timed: async (name, act) => {
       const began = performance.now()
-      step({ step: name, state: 'start' })
+      step({ step: name, state: 'start', ms: 0 })
       const result = await act()
       step({ step: name, state: 'done', ms: performance.now() - began })
       return result

@@ -21,6 +21,7 @@ import { prove } from './proof.ts'
 import type { Suspension } from './roles/messages.ts'
 import { type Parent, startParent } from './roles/parent.ts'
 import { runSetup, type SetupResult } from './setup/setup.ts'
+import { SYSTEM_USER } from './setup/system-user.ts'
 import { type Reporter, reporter } from './report.ts'
 import { version } from './version.ts'
 
@@ -115,10 +116,11 @@ function parentOptions(
     worker: {
       workerID: installation.workerID,
       accelerator,
-      ...(accelerator === 'tcg' ? { tscKHz: tscKHz() } : {}),
+      tscKHz: tscKHz(),
+      serverUID: setup.user.uid,
       artifacts: setup.artifacts,
     },
-    user: setup.user,
+    user: { ...setup.user, name: SYSTEM_USER },
     log: processLog('parent', config.logLevel),
     line: (line) => {
       const text = readable(line)

@@ -24,6 +24,10 @@ export interface ServerStart extends RoleStart {
 export interface WorkerStart extends RoleStart {
   readonly workerID: string
   readonly accelerator: 'kvm' | 'tcg'
+  /** Rate of the host's time-stamp counter: a guest in software runs at it. */
+  readonly tscKHz: number
+  /** The user that may open connections to guests, besides root. */
+  readonly serverUID: number
   readonly artifacts: {
     readonly kernel: string
     readonly initramfs: string

@@ -8,7 +8,7 @@
 // It starts them in this order, starts again what dies, and stops them in the reverse order. It never talks to a VM.
 import type { Log } from '@lelantos-ai/contract'
 import { type PrivateNATS, startPrivateNATS } from '../adapters/private-nats.ts'
-import { type PrivatePostgres, startPrivatePostgres } from '../adapters/private-postgres.ts'
+import { startPrivatePostgres } from '../adapters/private-postgres.ts'
 import { type Home, homeAt } from '../home.ts'
 import { LogFile } from '../log.ts'
 import type {
@@ -21,7 +21,7 @@ import type {
   ToWorker,
   WorkerStart,
 } from './messages.ts'
-import { keep, type Kept } from './keep.ts'
+import { keep, type Kept, type Part } from './keep.ts'
 import { type RoleProcess, spawnRole } from './role-process.ts'
 
 type Server = RoleProcess<ToServer, FromServer>
@@ -29,7 +29,7 @@ type Worker = RoleProcess<ToWorker, FromWorker>
 
 export interface ParentOptions {
   readonly base: Omit<RoleStart, 'natsURL' | 'natsToken'>
-  readonly worker: Pick<WorkerStart, 'workerID' | 'accelerator' | 'artifacts'>
+  readonly worker: Pick<WorkerStart, 'workerID' | 'accelerator' | 'tscKHz' | 'serverUID' | 'artifacts'>
   /** The system user of everything that needs no root. */
   readonly user: { readonly uid: number; readonly gid: number; readonly name: string }
   readonly log: Log
@@ -52,106 +52,121 @@ export interface Parent {
   stop(mode: Suspension, progress: (text: string) => void): Promise<{ failed: number }>
 }
 
+/** How long a role may take to stop before it is killed, in ms. */
 const STOP_MS = 20_000
 
+/** Starts everything. Rejects, with nothing left running, when a part cannot be started for the first time. */
 export async function startParent(options: ParentOptions): Promise<Parent> {
   await using started = new AsyncDisposableStack()
   const { config } = options.base
   const home = homeAt(config.home)
-  const cache = `${home.folder}/cache/compile`
-  const kept = async <P extends { exited: Promise<string>; stop(): Promise<void> }>(
-    name: string,
-    start: () => Promise<P>,
-  ): Promise<Kept<P>> => {
+  const kept = async <P extends Part>(name: string, start: () => Promise<P>): Promise<Kept<P>> => {
     const part = await keep(name, start, options.log)
     started.defer(() => part.stop())
     return part
   }
-
+  const logs = { server: new LogFile(home.logs, 'server'), worker: new LogFile(home.logs, 'worker') }
   if (config.databaseURL === undefined)
-    await kept<PrivatePostgres>('postgres', () =>
-      startPrivatePostgres({ folder: home.postgres, user: options.user, log: options.log }),
-    )
-  const nats = config.natsURL === undefined ? await kept<PrivateNATS>('nats', natsOf(options, home)) : undefined
-  const bus = async () => {
+    await kept('postgres', () => startPrivatePostgres({ folder: home.postgres, user: options.user, log: options.log }))
+  const nats = config.natsURL === undefined ? await kept('nats', natsOf(options, home)) : undefined
+  const bus = async (): Promise<BusAddress> => {
     const running = await nats?.current()
     return { natsURL: config.natsURL ?? running?.url ?? '', natsToken: running?.token }
   }
-
-  const serverStart = async (): Promise<ServerStart> => ({
-    ...options.base,
-    ...(await bus()),
-    database:
-      config.databaseURL === undefined
-        ? { socketFolder: `${home.postgres}/sock`, user: options.user.name }
-        : { url: config.databaseURL },
-    becomes: options.user,
-  })
-  const workerStart = async (): Promise<WorkerStart> => ({ ...options.base, ...options.worker, ...(await bus()) })
-  const files = { server: new LogFile(home.logs, 'server'), worker: new LogFile(home.logs, 'worker') }
-  const role = { repository: config.repository, compileCache: cache, stopMs: STOP_MS }
-  const line = (file: LogFile) => (text: string) => {
-    file.write(`${text}\n`)
-    options.line(text)
-  }
-
-  const workerPart = await kept<Worker>('worker', async () =>
-    spawnRole<ToWorker, FromWorker>({
-      ...role,
-      role: 'worker',
-      start: { kind: 'start', start: await workerStart() },
-      stop: { kind: 'stop', machines: 'keep' },
-      line: line(files.worker),
-    }),
-  )
-  const worker = await workerPart.current()
-  const workerReady = worker.expect('ready', { progress: options.progress }).then(() => {})
+  const workers = await kept('worker', async () => workerProcess(options, logs.worker, await bus()))
+  const workerReady = (await workers.current()).expect('ready', { progress: options.progress }).then(() => {})
   workerReady.catch(() => {}) // whoever waits for it sees the failure
-
   let port = config.port
-  const serverPart = await kept<Server>('server', async () => {
-    const server = spawnRole<ToServer, FromServer>({
-      ...role,
-      role: 'server',
-      start: { kind: 'start', start: await serverStart() },
-      stop: { kind: 'stop' },
-      line: line(files.server),
-    })
+  const servers = await kept('server', async () => {
+    const server = serverProcess(options, logs.server, home, await bus())
     port = (await server.expect('ready', { progress: options.progress })).port
     return server
   })
 
   const parts = started.move()
-  let inspections = 0
   return {
     port,
     workerReady,
+    ...requests(servers, workers),
+    stop: async (mode, progress) => {
+      const failed = mode === 'keep' ? 0 : await suspend(await servers.current(), mode, progress)
+      await parts.disposeAsync()
+      await Promise.all([logs.server.close(), logs.worker.close()])
+      return { failed }
+    },
+  }
+}
+
+/** What the parent asks of its roles on behalf of `up` and `inspect`. */
+function requests(servers: Kept<Server>, workers: Kept<Worker>): Pick<Parent, 'apiKey' | 'wake' | 'inspect'> {
+  let inspections = 0
+  return {
     apiKey: async (known) => {
-      const server = await serverPart.current()
+      const server = await servers.current()
       server.send({ kind: 'key', key: known })
       return (await server.expect('key')).key
     },
     wake: async () => {
-      const server = await serverPart.current()
+      const server = await servers.current()
       server.send({ kind: 'wake' })
       return server.expect('woken')
     },
     inspect: async (sandboxID) => {
-      const current = await workerPart.current()
+      const worker = await workers.current()
       const request = ++inspections
-      current.send({ kind: 'inspect', request, sandboxID })
-      return (await current.expect('inspected', { accept: (message) => message.request === request })).found
+      worker.send({ kind: 'inspect', request, sandboxID })
+      return (await worker.expect('inspected', { accept: (message) => message.request === request })).found
     },
-    stop: async (mode, progress) => {
-      let failed = 0
-      if (mode !== 'keep') {
-        const server = await serverPart.current()
-        server.send({ kind: 'suspend', mode })
-        failed = (await server.expect('suspended', { progress })).failed
-      }
-      await parts.disposeAsync()
-      await Promise.all([files.server.close(), files.worker.close()])
-      return { failed }
+  }
+}
+
+async function suspend(server: Server, mode: 'pause' | 'kill', progress: (text: string) => void): Promise<number> {
+  server.send({ kind: 'suspend', mode })
+  return (await server.expect('suspended', { progress })).failed
+}
+
+interface BusAddress {
+  readonly natsURL: string
+  readonly natsToken: string | undefined
+}
+
+function serverProcess(options: ParentOptions, file: LogFile, home: Home, bus: BusAddress): Server {
+  const { databaseURL } = options.base.config
+  const start: ServerStart = {
+    ...options.base,
+    ...bus,
+    database:
+      databaseURL === undefined
+        ? { socketFolder: `${home.postgres}/sock`, user: options.user.name }
+        : { url: databaseURL },
+    becomes: options.user,
+  }
+  return spawnRole<ToServer, FromServer>({
+    ...common(options, file),
+    role: 'server',
+    start: { kind: 'start', start },
+    stop: { kind: 'stop' },
+  })
+}
+
+function workerProcess(options: ParentOptions, file: LogFile, bus: BusAddress): Worker {
+  const start: WorkerStart = { ...options.base, ...options.worker, ...bus }
+  return spawnRole<ToWorker, FromWorker>({
+    ...common(options, file),
+    role: 'worker',
+    start: { kind: 'start', start },
+    stop: { kind: 'stop', machines: 'keep' },
+  })
+}
+
+function common({ base, line }: ParentOptions, file: LogFile) {
+  return {
+    repository: base.config.repository,
+    compileCache: `${base.config.home}/cache/compile`,
+    stopMs: STOP_MS,
+    line: (text: string) => {
+      file.write(`${text}\n`)
+      line(text)
     },
   }
 }

@@ -6,8 +6,7 @@ import { startControlPlane } from '@lelantos-ai/server/reconcilers/control-plane
 import { suspendAll } from '@lelantos-ai/server/sandboxes/suspend'
 import { wakeAll } from '@lelantos-ai/server/sandboxes/wake'
 import { openStore } from '@lelantos-ai/server/store/store'
-import { authenticate, createKey } from '@lelantos-ai/server/keys/keys'
-import { ensureDefaultTeam } from '@lelantos-ai/server/store/teams'
+import { firstKey } from '@lelantos-ai/server/keys/keys'
 import { connectNATS } from '../adapters/nats-bus.ts'
 import { processLog } from '../log.ts'
 import { runRole } from './channel.ts'
@@ -29,13 +28,16 @@ export function server(): Promise<number> {
     return {
       see: async (message) => {
         if (message.kind === 'key') {
-          const known = message.key !== undefined && (await authenticate(context, message.key)) !== undefined
-          say({ kind: 'key', key: known ? (message.key ?? '') : await localKey(context) })
+          say({ kind: 'key', key: await firstKey(context, message.key) })
         } else if (message.kind === 'suspend') {
           const { failed } = await suspendAll(context, {
             mode: message.mode,
             deadlineMs: SUSPEND_MS,
-            onProgress: (text) => say({ kind: 'progress', text }),
+            onProgress: ({ done, total }) =>
+              say({
+                kind: 'progress',
+                text: `${message.mode === 'pause' ? 'paused' : 'killed'} ${done} of ${total} sandboxes`,
+              }),
           })
           say({ kind: 'suspended', failed })
         } else if (message.kind === 'wake') {
@@ -75,11 +77,6 @@ async function open(start: ServerStart, log: ReturnType<typeof processLog>, open
   })
   opened.defer(() => listener.close())
   return { context, port: listener.port }
-}
-
-/** The key of this machine's own CLI. */
-async function localKey(context: Parameters<typeof createKey>[0]): Promise<string> {
-  return (await createKey(context, { teamID: await ensureDefaultTeam(context.store) }, 'local')).key
 }
 
 /** From root to the system user, for good: groups first, since without root they cannot be changed. */
