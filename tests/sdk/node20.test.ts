@@ -38,7 +38,7 @@ describe.skipIf(olderNodes.length === 0)(
     beforeAll(async () => {
       server = await WireServer.start()
       const project = resolve('packages/sdk/tsconfig.build.json')
-      execFileSync('tsc', ['-p', project, '--outDir', join(folder, 'dist')])
+      execFileSync('node_modules/.bin/tsc', ['-p', project, '--outDir', join(folder, 'dist')])
       writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
       writeFileSync(join(folder, 'program.js'), program)
     })

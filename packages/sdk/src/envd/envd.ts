@@ -6,7 +6,7 @@ import { encodeEnvelope, envelopes } from './envelope.ts'
 import { errorFromConnect, errorFromGuestReply } from './rpc-errors.ts'
 
 /** Whoever runs a command or owns a file unless told otherwise: samples install packages without sudo. */
-export const DEFAULT_USER = 'root'
+const DEFAULT_USER = 'root'
 
 export interface GuestCall {
   /** Names what is done, for messages: `reading /etc/hosts`. */

@@ -112,6 +112,9 @@ export class GuestDaemon {
     const file = this.#inside(path)
     if (request.method === 'POST') {
       mkdirSync(dirname(file), { recursive: true })
+      if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
+        return sendJSON(response, 400, { code: 400, message: `path '${path}' is a directory` })
+      }
       writeFileSync(file, request.body)
       return sendJSON(response, 200, [{ name: basename(path), path, type: 'file' }])
     }

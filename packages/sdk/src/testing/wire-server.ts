@@ -27,6 +27,7 @@ export class WireServer implements AsyncDisposable {
   readonly guest = new GuestDaemon(this.folder)
   intercept: Intercept | undefined
   readonly #server: Server
+  #port = 0
 
   private constructor() {
     this.#server = createServer((request, response) => {
@@ -37,11 +38,13 @@ export class WireServer implements AsyncDisposable {
   static async start(): Promise<WireServer> {
     const server = new WireServer()
     await new Promise<void>((resolve) => server.#server.listen(0, '127.0.0.1', resolve))
+    server.#port = (server.#server.address() as AddressInfo).port
     return server
   }
 
+  /** Still known when the server is gone. */
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+    return `http://127.0.0.1:${this.#port}`
   }
 
   get apiKey(): string {
