@@ -2,10 +2,13 @@
 // as a real bus would. It passes the same suite as the NATS adapter (`tests/bus.test.ts`).
 import { type Bus, BusError, type Subscription } from './bus.ts'
 
-/** What a test can do to messages: each request or publication is delivered this many times, after `delayMs`. */
+/** What a test can do to messages: each request or publication is delivered `copies` times, each after `delayMs`. */
 export interface Disturbance {
+  /** 0 drops the message: a request then has no reply until it times out. */
   copies(subject: string): number
   delayMs(subject: string): number
+  /** Whether a reply gets lost, although the request has arrived and was acted upon. */
+  losesReply?(subject: string): boolean
 }
 
 export class MemoryBus implements Bus {
@@ -21,10 +24,11 @@ export class MemoryBus implements Bus {
     const answer = this.#answers.get(subject)
     if (answer === undefined) throw new BusError('nobody', `nobody answers ${subject}`)
     const copies = this.#disturbance?.copies(subject) ?? 1
-    const delay = this.#disturbance?.delayMs(subject) ?? 0
     const deliveries = Array.from({ length: copies }, async () => {
-      await new Promise((resolve) => setTimeout(resolve, delay))
-      return copy(await answer(copy(message)))
+      const delay = this.#disturbance?.delayMs(subject) ?? 0
+      if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay))
+      const reply = copy(await answer(copy(message)))
+      return this.#disturbance?.losesReply?.(subject) === true ? new Promise<never>(() => {}) : reply
     })
     let timer: NodeJS.Timeout | undefined
     const timeout = new Promise<never>((_, reject) => {

@@ -19,7 +19,7 @@ import { waitUntilSettled } from './wait.ts'
 export async function createSandbox(context: Context, caller: Caller, wanted: NewSandbox): Promise<Sandbox> {
   if (wanted.idempotency !== undefined) return createIdempotent(context, caller, wanted, wanted.idempotency)
   const sandbox = await prepare(context, caller, wanted)
-  return finishCreate(context, await insertSandbox(context.store, sandbox, context.clock()))
+  return finishCreate(context, await insertSandbox(context.store, sandbox))
 }
 
 /** Everything of a new sandbox, before it is written. */
@@ -47,6 +47,7 @@ export async function prepare(context: Context, caller: Caller, wanted: NewSandb
     template,
     build,
     worker,
+    createdAt: now,
     timeoutSeconds: wanted.timeoutSeconds,
     endAt,
     metadata: wanted.metadata,

@@ -24,13 +24,11 @@ export async function createIdempotent(
     if (first !== undefined && first.startedAt !== null) return first
 
     const sandbox = await prepare(context, caller, wanted)
-    const now = context.clock()
-    const expiresAt = new Date(now.getTime() + limits.idempotencyHours * 3_600_000)
+    const expiresAt = new Date(sandbox.createdAt.getTime() + limits.idempotencyHours * 3_600_000)
     const inserted = await insertIdempotent(
       context.store,
       { ...claim, expiresAt, replacing: known?.sandboxID },
       sandbox,
-      now,
     )
     if (inserted !== undefined) return finishCreate(context, inserted)
   }

@@ -33,7 +33,6 @@ export async function insertIdempotent(
   store: Store,
   claim: IdempotencyKey & { readonly expiresAt: Date; readonly replacing: string | undefined },
   sandbox: InsertedSandbox,
-  now: Date,
 ): Promise<Moving | undefined> {
   const row = { body_hash: claim.bodyHash, sandbox_id: sandbox.sandboxID, expires_at: claim.expiresAt }
   return store.db.transaction().execute(async (transaction) => {
@@ -46,14 +45,14 @@ export async function insertIdempotent(
           .doUpdateSet(row)
           .where((known) =>
             known.or([
-              known('idempotency_keys.expires_at', '<=', now),
+              known('idempotency_keys.expires_at', '<=', sandbox.createdAt),
               known('idempotency_keys.sandbox_id', '=', claim.replacing ?? ''),
             ]),
           ),
       )
       .returning('sandbox_id')
       .executeTakeFirst()
-    return claimed && insertSandbox({ db: transaction }, sandbox, now)
+    return claimed && insertSandbox({ db: transaction }, sandbox)
   })
 }
 

@@ -20,6 +20,7 @@ export interface InsertedSandbox {
     readonly envdVersion: string
   }
   readonly worker: { readonly workerID: string; readonly bootID: string }
+  readonly createdAt: Date
   readonly timeoutSeconds: number
   readonly endAt: Date | null
   readonly metadata: Readonly<Record<string, string>>
@@ -27,8 +28,8 @@ export interface InsertedSandbox {
 }
 
 /** Writes a new sandbox, its first event and its create order, in one statement. */
-export async function insertSandbox(db: Pick<Store, 'db'>, sandbox: InsertedSandbox, now: Date): Promise<Moving> {
-  const { build, template, worker } = sandbox
+export async function insertSandbox(db: Pick<Store, 'db'>, sandbox: InsertedSandbox): Promise<Moving> {
+  const { build, template, worker, createdAt: now } = sandbox
   const deadline = new Date(now.getTime() + transitionDeadlineMs.creating)
   const { rows } = await sql<Selectable<SandboxTable> & { written: Selectable<Tables['orders']> }>`
     with made as (
