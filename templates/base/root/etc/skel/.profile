@@ -1,0 +1,3 @@
+case $- in
+*i*) [ -r ~/.bashrc ] && . ~/.bashrc ;;
+esac
