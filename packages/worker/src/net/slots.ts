@@ -43,10 +43,12 @@ export async function openSlots(options: SlotsOptions): Promise<OpenSlots> {
   const subnet = parseNetwork(options.subnet)
   if (subnet.prefixLength !== 16) throw new Error(`the subnet of the slots must be a /16, got ${options.subnet}`)
 
-  const inUse = new Set(options.inUse ?? [])
+  // Slots in use do not outlive the host's boot: those that are gone are free.
+  const found = await existingSlots(installation)
+  const inUse = new Set((options.inUse ?? []).filter((index) => found.includes(index)))
   await deleteSlots(
     installation,
-    (await existingSlots(installation)).filter((index) => !inUse.has(index)),
+    found.filter((index) => !inUse.has(index)),
   )
   await using undo = new AsyncDisposableStack()
   const address = relayAddress(subnet)
