@@ -77,19 +77,8 @@ func (c *Control) apply(initial *initial) error {
 	if err := step("facts", c.Machine.SetFacts(initial.facts.SandboxID, initial.facts.TemplateID)); err != nil {
 		return err
 	}
-	if err := c.checkUser(initial.facts); err != nil {
-		return err
-	}
 	c.Sandbox.Open(initial.facts)
 	return nil
-}
-
-func (c *Control) checkUser(facts sandbox.Facts) error {
-	if facts.DefaultUser == "" {
-		return nil
-	}
-	_, err := c.Sandbox.Accounts.Lookup(facts.DefaultUser)
-	return step("defaultUser", err)
 }
 
 func step(name string, err error) error {

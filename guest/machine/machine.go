@@ -2,6 +2,7 @@
 package machine
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -59,19 +60,39 @@ func (Guest) SetClock(now time.Time) error {
 	return unix.ClockSettime(unix.CLOCK_REALTIME, &timespec)
 }
 
-// SetHostname also names the host in /etc/hosts: a name that does not resolve makes each sudo wait for DNS.
+// SetHostname also names the host in /etc/hosts: a name that does not resolve makes each sudo wait for DNS. A resume keeps
+// its name and so writes nothing: a sandbox whose disk is full must wake up too.
 func (Guest) SetHostname(name string) error {
 	if err := unix.Sethostname([]byte(name)); err != nil {
 		return fmt.Errorf("sethostname: %w", err)
 	}
-	if err := os.WriteFile("/etc/hostname", []byte(name+"\n"), 0o644); err != nil {
+	if err := replace("/etc/hostname", []byte(name+"\n")); err != nil {
 		return err
 	}
 	hosts, err := os.ReadFile("/etc/hosts")
 	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	return os.WriteFile("/etc/hosts", withHostname(hosts, name), 0o644)
+	return replace("/etc/hosts", withHostname(hosts, name))
+}
+
+// replace changes a file in place, before it cuts it: on a full disk there are no blocks to be had for a new one.
+func replace(path string, content []byte) error {
+	if present, err := os.ReadFile(path); err == nil && bytes.Equal(present, content) {
+		return nil
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Truncate(int64(len(content)))
+	}
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
+	}
+	return err
 }
 
 const hostsMark = "# this sandbox"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,9 +28,9 @@ var mounts = []mount{
 	{"tmpfs", "/run/lock", "tmpfs", noExecutables, "mode=1777,size=5m"},
 }
 
-// devtmpfs has none of these; shells' process substitution needs them.
+// devtmpfs has none of the first; shells' process substitution needs them.
 var links = map[string]string{
-	"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2",
+	"/etc/mtab": "../proc/self/mounts", "/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2",
 }
 
 // mountAll goes on past what a kernel lacks, and says what that was.
@@ -55,6 +56,20 @@ func mountAll() error {
 			err = os.Chmod(folder, os.ModeSticky|0o777)
 		}
 		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
+// What systemd sets on a Debian, where it matters without one: links in /tmp that others left are not followed, and everyone
+// may ping.
+var settings = map[string]string{
+	"fs/protected_symlinks": "1", "fs/protected_hardlinks": "1", "net/ipv4/ping_group_range": "0 2147483647",
+}
+
+func applySettings() error {
+	var problems []error
+	for name, value := range settings {
+		problems = append(problems, os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0))
 	}
 	return errors.Join(problems...)
 }

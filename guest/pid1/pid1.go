@@ -32,6 +32,7 @@ func Set() System {
 	watchSignals()
 	unix.Umask(0o022)
 	report("mounts", mountAll())
+	report("settings", applySettings())
 	report("network", configureNetwork())
 	report("hostname", machine.Guest{}.SetHostname(firstHostname))
 	cgroup, err := processCgroup()

@@ -1,6 +1,7 @@
 // Who may enter, what /init does, and the daemon's own routes.
 import { describe, expect, it } from 'vitest'
 import { control, initBody, startDaemon, testUser, type Daemon } from './daemon.ts'
+import { call } from './wire.ts'
 
 const rpc = async (daemon: Daemon, params: object, signal?: AbortSignal) => {
   const response = await fetch(`${daemon.url}/rpc`, {
@@ -37,14 +38,23 @@ describe('/init', () => {
     expect((await control(daemon, '/sync', '', daemon.token)).status).toBe(401)
   })
 
-  it('keeps the environment where none is sent, and answers 500 for a user that is not there', async () => {
+  it('keeps the environment where none is sent', async () => {
     await using daemon = await startDaemon({ open: true })
     expect((await control(daemon, '/init', initBody(daemon.token, { envVars: undefined }))).status).toBe(204)
     expect(await (await envs(daemon)).json()).toMatchObject({ MODE: 'x' })
-    const failed = await control(daemon, '/init', initBody(daemon.token, { defaultUser: 'nosuchuser' }))
-    expect(failed.status).toBe(500)
-    expect(await failed.json()).toEqual({ code: 500, message: "defaultUser: invalid username: 'nosuchuser'" })
-    expect((await envs(daemon)).status).toBe(401)
+    expect((await control(daemon, '/init', initBody(daemon.token, { envVars: {} }))).status).toBe(204)
+    expect(await (await envs(daemon)).json()).not.toHaveProperty('MODE')
+  })
+
+  it('opens a sandbox whose default user was deleted, for those who name another', async () => {
+    await using daemon = await startDaemon({ open: true })
+    const body = initBody(daemon.token, { defaultUser: 'nosuchuser' })
+    expect((await control(daemon, '/init', body)).status).toBe(204)
+    expect((await call(daemon, 'filesystem.Filesystem/Stat', { path: '/' })).body).toEqual({
+      code: 'unauthenticated',
+      message: "invalid username: 'nosuchuser'",
+    })
+    expect((await call(daemon, 'filesystem.Filesystem/Stat', { path: '/' }, { user: 'root' })).status).toBe(200)
   })
 })
 
