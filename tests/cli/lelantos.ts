@@ -1,7 +1,6 @@
 // For tests: the command as a process of its own, as a shell would start it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { WireServer } from '../../packages/sdk/src/testing/wire-server.ts'
 
 const MAIN = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url))
 
@@ -23,7 +22,7 @@ export async function lelantos(...call: Parameters<typeof start>): Promise<Ran> 
 
 /** Starts `lelantos` with these arguments; `input` is piped in, otherwise stdin is /dev/null. */
 export function start(
-  server: WireServer | undefined,
+  server: { readonly url: string; readonly apiKey: string } | undefined,
   argv: readonly string[],
   options: { input?: string; env?: Record<string, string> } = {},
 ): Running {

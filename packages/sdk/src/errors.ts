@@ -91,7 +91,10 @@ export function errorFromReply(
   const gone = reply.status === 502 && /was not found/.test(body.message ?? '')
   let type = code === 'capacity_unavailable' ? CapacityError : known.type
   if (gone) type = NotFoundError
-  return new type(body.message ?? `${what} was answered with status ${reply.status}`, {
+  const message = gone
+    ? `sandbox ${body.sandboxId ?? ''} is not running: it is paused, or has ended (${what})`
+    : (body.message ?? `${what} was answered with status ${reply.status}`)
+  return new type(message, {
     code: gone ? 'sandbox_not_found' : code,
     status: reply.status,
     requestId: body.requestId ?? reply.headers.get('x-request-id') ?? undefined,
@@ -113,11 +116,17 @@ function readBody(text: string): {
   message?: string | undefined
   error?: string | undefined
   requestId?: string | undefined
+  sandboxId?: string | undefined
 } {
   try {
     const body = JSON.parse(text) as Record<string, unknown>
     const word = (value: unknown) => (typeof value === 'string' && value !== '' ? value : undefined)
-    return { message: word(body['message']), error: word(body['error']), requestId: word(body['requestId']) }
+    return {
+      message: word(body['message']),
+      error: word(body['error']),
+      requestId: word(body['requestId']),
+      sandboxId: word(body['sandboxId']),
+    }
   } catch {
     return {}
   }

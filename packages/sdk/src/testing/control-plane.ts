@@ -118,12 +118,9 @@ export class ControlPlane {
 
   #list(request: Recorded, response: ServerResponse): void {
     const states = (request.query.get('state') ?? 'running,paused').split(',')
-    const wanted = [...new URLSearchParams(request.query.get('metadata') ?? '')].map(([name, value]) => [
-      decodeURIComponent(name),
-      decodeURIComponent(value),
-    ])
+    const wanted = [...new URLSearchParams(request.query.get('metadata') ?? '')]
     const rows = [...this.sandboxes.values()].filter(
-      (row) => states.includes(row.state) && wanted.every(([name = '', value]) => row.metadata[name] === value),
+      (row) => states.includes(row.state) && wanted.every(([name, value]) => row.metadata[name] === value),
     )
     const from = Number(request.query.get('nextToken') ?? 0)
     const to = from + Number(request.query.get('limit') ?? 100)
