@@ -37,6 +37,8 @@ export interface TestInstallation extends AsyncDisposable {
   readonly port: number
   readonly url: string
   readonly key: string
+  /** Ends PostgreSQL, as a crash would. */
+  killStore(): void
   /** Of the next order of a verb, what the worker answers instead. */
   answerNext(verb: Order['verb'], reply: OrderReply): void
 }
@@ -75,6 +77,7 @@ export async function startInstallation(): Promise<TestInstallation> {
     key,
     port: listener.port,
     url: `http://127.0.0.1:${listener.port}`,
+    killStore: () => void process.kill(postgres.postgres.pid, 'SIGKILL'),
     answerNext: (verb, reply) => void worker.instead.set(verb, reply),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }

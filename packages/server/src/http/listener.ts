@@ -8,7 +8,7 @@ import { authenticate } from '../keys/keys.ts'
 import { routeTo, type SandboxRoute, watchRoutes } from '../sandboxes/route.ts'
 import { buildAPI } from './api/app.ts'
 import { errorBody } from './api/failures.ts'
-import { answers, send } from './edge/answers.ts'
+import { answers, hasBody, send } from './edge/answers.ts'
 import { Edge } from './edge/edge.ts'
 import type { Location } from './edge/location.ts'
 import { Guests } from './guest/guests.ts'
@@ -34,6 +34,8 @@ const IDLE_MS = 75_000
 const HEADERS_MS = 15_000
 const KEEPALIVE_MS = 30_000
 const CLOSE_MS = 2000
+/** A body on its way to the API may not stand still this long. To sandboxes it may. */
+const STALLED_MS = 60_000
 
 /** Listens. Rejects when the port is taken. */
 export async function createListener({ context, host, port, version }: ListenerOptions): Promise<Listener> {
@@ -55,11 +57,14 @@ export async function createListener({ context, host, port, version }: ListenerO
       targetOf(request.headers, context.domain).kind === 'sandbox' && !/^h2c$/i.test(request.headers.upgrade ?? ''),
   })
   server.maxHeadersCount = 0 // all that fit into `maxHeaderSize`: a header left out could be the one that matters
-  const dispatch = (request: IncomingMessage, response: ServerResponse, then: () => void): void => {
+  const dispatch = (request: IncomingMessage, response: ServerResponse, toAPI: () => void): void => {
     const target = targetOf(request.headers, context.domain)
     if (target.kind === 'sandbox') void edge.request(request, response, target) // never rejects
     else if (target.kind === 'malformed') send(answers.malformed(target.message), request, response)
-    else then()
+    else {
+      if (hasBody(request)) boundStall(request)
+      toAPI()
+    }
   }
   server.on('request', (request, response) => dispatch(request, response, () => app.routing(request, response)))
   server.on('checkContinue', (request, response) =>
@@ -93,6 +98,11 @@ export async function createListener({ context, host, port, version }: ListenerO
       await app.close()
     },
   }
+}
+
+function boundStall(request: IncomingMessage): void {
+  request.setTimeout(STALLED_MS) // without a listener, the connection ends
+  request.once('end', () => request.setTimeout(0))
 }
 
 function edgeOf(context: Context): Edge {

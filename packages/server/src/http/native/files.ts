@@ -85,10 +85,14 @@ async function upload(
   const body = content.pipe(bounded(content))
   content.once('close', () => (content.readableEnded ? undefined : body.destroy()))
   const headers = { 'content-type': 'application/octet-stream' }
-  const answer = await guests.open(caller, sandboxID, { method: 'POST', path, headers, body, signal: leaving.signal })
-  if (answer.statusCode !== 200 && answer.statusCode !== 201)
-    throw refusal(answer.statusCode ?? 0, await readProblem(answer))
-  return parseWritten(await readReply(answer, REPLY_BYTES))
+  try {
+    const answer = await guests.open(caller, sandboxID, { method: 'POST', path, headers, body, signal: leaving.signal })
+    if (answer.statusCode !== 200 && answer.statusCode !== 201)
+      throw refusal(answer.statusCode ?? 0, await readProblem(answer))
+    return parseWritten(await readReply(answer, REPLY_BYTES))
+  } finally {
+    body.destroy() // of an upload that the guest refused early, the rest is not sent
+  }
 }
 
 /** Passes an upload on, until it is too long or stands still. */
