@@ -12,7 +12,10 @@ export async function execute(argv: readonly string[]): Promise<number> {
   const interrupt = (signal: NodeJS.Signals) => {
     const reason = new Interrupted(signal)
     // The second time, whatever still goes on is left.
-    if (interrupting.signal.aborted) process.exit(reason.exitCode)
+    if (interrupting.signal.aborted) {
+      say('lelantos: interrupted again: what was under way is left as it is, `lelantos ls` shows it')
+      process.exit(reason.exitCode)
+    }
     interrupting.abort(reason)
   }
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt)

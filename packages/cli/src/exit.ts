@@ -1,5 +1,7 @@
 // Exit codes, each once: the help prints this table, errors are mapped by it.
 
+import { printable } from './output.ts'
+
 export const exitCodes = {
   ok: 0,
   failure: 1,
@@ -74,7 +76,7 @@ export function describe(error: unknown, debug: boolean): string {
   const { code, requestId } = error as { code?: unknown; requestId?: unknown }
   const hint = typeof code === 'string' ? wayOut[code] : undefined
   const request = typeof requestId === 'string' ? ` (request ${requestId})` : ''
-  const line = `lelantos: ${error.message.replaceAll('\n', ' ')}${request}${hint === undefined ? '' : `; ${hint}`}`
+  const line = `lelantos: ${printable(error.message.replaceAll('\n', ' '))}${request}${hint === undefined ? '' : `; ${hint}`}`
   return debug ? `${line}\n${stacks(error)}` : line
 }
 

@@ -198,8 +198,11 @@ export class LelantosClient {
   }
 }
 
-/** 128 random bits in hex. `crypto.randomUUID` is missing on pages that are not served over TLS. */
+/** 128 random bits in hex. Node 18 has no global `crypto`; a key must be unique, not secret, so `Math.random` will do there. */
 function randomKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16))
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+  const { crypto } = globalThis as { crypto?: typeof globalThis.crypto }
+  const bytes = new Uint8Array(16)
+  if (crypto === undefined) bytes.forEach((_, n) => (bytes[n] = Math.random() * 256))
+  else crypto.getRandomValues(bytes)
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

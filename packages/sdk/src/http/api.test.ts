@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { LelantosClient } from '../client.ts'
 import { CapacityError, errorFromReply, retryAfterSeconds } from '../errors.ts'
 import { refuse } from '../testing/control-plane.ts'
@@ -36,6 +36,19 @@ describe('retries', () => {
     expect(keys[0]).toMatch(/^[0-9a-f]{32}$/)
     await client.createSandbox({ templateID: 'base' }, { idempotencyKey: 'mine' })
     expect(server.to('/sandboxes').at(-1)?.headers['idempotency-key']).toBe('mine')
+  })
+
+  it('have a key of their own also where there is no global crypto, as in Node 18', async () => {
+    vi.stubGlobal('crypto', undefined)
+    try {
+      await client.createSandbox({ templateID: 'base' })
+      await client.createSandbox({ templateID: 'base' })
+    } finally {
+      vi.unstubAllGlobals()
+    }
+    const keys = server.to('/sandboxes').map(({ headers }) => headers['idempotency-key'])
+    expect(new Set(keys).size).toBe(2)
+    for (const key of keys) expect(key).toMatch(/^[0-9a-f]{32}$/)
   })
 
   it('stop after three, with the refusal', async () => {
