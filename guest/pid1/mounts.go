@@ -35,7 +35,8 @@ var links = map[string]string{
 
 // mountAll goes on past what a kernel lacks, and says what that was.
 func mountAll() error {
-	var problems []error
+	// An image may be a lone program: the files that name hosts and resolvers need their folder.
+	problems := []error{os.MkdirAll("/etc", 0o755)}
 	for _, m := range mounts {
 		if err := os.MkdirAll(m.target, 0o755); err != nil {
 			problems = append(problems, err)
