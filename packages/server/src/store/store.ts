@@ -31,6 +31,8 @@ export async function openStore(database: Database, log: Log): Promise<Store> {
     application_name: 'lelantos',
   })
   pool.on('error', (err) => log.warn({ err }, 'an idle connection to PostgreSQL has ended'))
+  // One that is cut between two queries of a transaction: the next query fails, and nobody else would listen to this.
+  pool.on('connect', (client) => client.on('error', (err) => log.debug({ err }, 'a connection to PostgreSQL was cut')))
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   try {
     await migrate(db, log)
