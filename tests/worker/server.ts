@@ -1,7 +1,6 @@
 // What a server does with a worker, as far as these tests need it: orders that are repeated until they are settled,
 // reports that are taken, and the last statement.
 import {
-  type Bus,
   newID,
   type Order,
   type Outcome,
@@ -9,11 +8,11 @@ import {
   type Report,
   type Statement,
   subjects,
-  type Log,
   silentLog,
 } from '@lelantos-ai/contract'
 import { MemoryBus } from '@lelantos-ai/contract/bus-memory'
-import { startWorker, type Worker } from '@lelantos-ai/worker/worker'
+import type { Ports } from '@lelantos-ai/worker/node'
+import { startWorker, type Worker, type WorkerOptions } from '@lelantos-ai/worker/worker'
 import type { TemplateSource } from '@lelantos-ai/worker/templates'
 import { vi } from 'vitest'
 import type { FakeHost } from './fake-host.ts'
@@ -46,35 +45,39 @@ export class Server {
   statement: Statement | undefined
   /** Whether reports are taken. */
   takes = true
-  #generations = new Map<string, number>()
+  readonly #installation: string
+  readonly #generations = new Map<string, number>()
+
+  constructor(id = installation) {
+    this.#installation = id
+  }
 
   async listen(): Promise<void> {
-    await this.bus.watch(subjects.statement(installation), (message) => void (this.statement = message as Statement))
-    await this.bus.reply(subjects.report(installation), async (message) => {
+    await this.bus.watch(
+      subjects.statement(this.#installation),
+      (message) => void (this.statement = message as Statement),
+    )
+    await this.bus.reply(subjects.report(this.#installation), async (message) => {
       this.reports.push(message as Report)
       return { taken: this.takes }
     })
   }
 
-  worker(
-    host: FakeHost,
-    options: Partial<Parameters<typeof startWorker>[0]> = {},
-    log: Log = silentLog,
-  ): Promise<Worker> {
+  worker(host: FakeHost, options: Partial<WorkerOptions> = {}): Promise<Worker> {
     const { engine, slots, snapshots, cgroups, guest } = host
+    const volume = { ...host.volume, root: host.folder }
+    const folder = `${host.folder}/worker`
+    return this.workerOver({ engine, slots, snapshots, cgroups, guest, volume }, { folder, ...options })
+  }
+
+  workerOver(parts: Ports, options: Partial<WorkerOptions> & { folder: string }): Promise<Worker> {
     return startWorker({
-      engine,
-      slots,
-      snapshots,
-      cgroups,
-      guest,
-      volume: { ...host.volume, root: host.folder },
+      ...parts,
       installation,
       installationKey,
       workerID: this.workerID,
-      bus: this.bus as Bus,
-      log,
-      folder: `${host.folder}/worker`,
+      bus: this.bus,
+      log: silentLog,
       memoryTotalMB: 4096,
       overcommit: 1,
       parallelRestores: 2,
@@ -93,7 +96,7 @@ export class Server {
   }
 
   once(order: unknown): Promise<OrderReply> {
-    const subject = subjects.order(installation, this.workerID)
+    const subject = subjects.order(this.#installation, this.workerID)
     return this.bus.request(subject, order, { timeoutMs: 10_000 }) as Promise<OrderReply>
   }
 

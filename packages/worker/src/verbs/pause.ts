@@ -50,7 +50,7 @@ async function snapshot(
     await using draft = await snapshots.begin(snapshotID)
     const saved = await from.save(draft.folder, { memory: true })
     signal.throwIfAborted()
-    return snapshots.seal(draft, saved, held.from)
+    return await snapshots.seal(draft, saved, held.from) // before the draft is disposed of
   }
   try {
     stopped = machine.phase === 'stopped' ? machine : await until(signal, machine.stop(), (late) => late.run())

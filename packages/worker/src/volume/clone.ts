@@ -8,8 +8,13 @@ const COPY_MS = 600_000
 /** Copies a file. By reference it costs milliseconds, no space, and shares the page cache until written; otherwise holes stay holes. */
 export async function clone(from: string, to: string, reflink: boolean): Promise<void> {
   if (reflink) {
-    await copyFile(from, to, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL)
-    return
+    try {
+      await copyFile(from, to, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL)
+      return
+    } catch (error) {
+      // A file from another file system (an image that set-up has made) is copied, the once that it is needed.
+      if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error
+    }
   }
   // Claims the name, since cp would write into what is there. Node's own copy would fill the holes.
   await writeFile(to, '', { flag: 'wx', mode: 0o600 })

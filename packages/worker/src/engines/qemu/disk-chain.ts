@@ -216,6 +216,13 @@ interface ImageInfo {
 async function openImages(qmp: Qmp): Promise<string[]> {
   const devices = (await qmp.execute('query-block')) as readonly { inserted?: { image: ImageInfo } }[]
   const files: string[] = []
-  for (let image = devices[0]?.inserted?.image; image; image = image['backing-image']) files.unshift(image.filename)
+  for (let image = devices[0]?.inserted?.image; image; image = image['backing-image']) files.unshift(fileOf(image.filename))
   return files
+}
+
+/** QEMU writes what no plain name stands for, an overlay whose backing was given say, as `json:` and its options. */
+function fileOf(name: string): string {
+  if (!name.startsWith('json:')) return name
+  const { file } = JSON.parse(name.slice('json:'.length)) as { file?: { filename?: string } }
+  return file?.filename ?? name
 }
