@@ -107,16 +107,14 @@ function blockNode(image: ChainImage, chain: readonly ChainImage[]): object {
     'read-only': !writable,
     ...(writable ? { discard: 'unmap', cache } : {}),
     ...(below ? { backing: nodeName(below.index) } : {}),
-    file: {
-      driver: 'file',
-      filename: `../${image.file}`,
-      'read-only': !writable,
-      ...(writable ? { discard: 'unmap', cache } : {}),
-    },
+    file: { driver: 'file', filename: `../${image.file}`, ...(writable ? writableFile : { 'read-only': true }) },
   }
 }
 
 const cache = { 'no-flush': true }
+
+/** Once an overlay lies above it the file is opened anew, for reading only: by then it may be sealed and root's. */
+const writableFile = { discard: 'unmap', cache, 'auto-read-only': true }
 
 /** A further overlay, added to a machine while it is stopped: it gets its backing by `blockdev-snapshot`. */
 export function overlayNode(node: string, file: string): object {
@@ -126,7 +124,7 @@ export function overlayNode(node: string, file: string): object {
     discard: 'unmap',
     cache,
     backing: null,
-    file: { driver: 'file', filename: file, discard: 'unmap', cache },
+    file: { driver: 'file', filename: file, ...writableFile },
   }
 }
 

@@ -216,7 +216,8 @@ interface ImageInfo {
 async function openImages(qmp: Qmp): Promise<string[]> {
   const devices = (await qmp.execute('query-block')) as readonly { inserted?: { image: ImageInfo } }[]
   const files: string[] = []
-  for (let image = devices[0]?.inserted?.image; image; image = image['backing-image']) files.unshift(fileOf(image.filename))
+  for (let image = devices[0]?.inserted?.image; image; image = image['backing-image'])
+    files.unshift(fileOf(image.filename))
   return files
 }
 

@@ -32,7 +32,7 @@ export interface QemuOptions {
   /** `qemu-system-x86_64` of the PATH unless given. */
   readonly binary?: string
   readonly accelerator: Accelerator
-  /** Under TCG the guest's clock runs at this rate (`hostTscKHz`). */
+  /** Rate of this host's time-stamp counter: under TCG the guest's clock runs at it. */
   readonly tscKHz: number
   /** On the VM volume, for files that machines share: empty overlays. */
   readonly folder: string

@@ -1,0 +1,3 @@
+module lelantos.test/guest
+
+go 1.26
