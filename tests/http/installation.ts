@@ -48,7 +48,7 @@ export async function startInstallation(): Promise<TestInstallation> {
   const folder = await mkdtemp(join(tmpdir(), 'lelantos-http-'))
   started.defer(() => rm(folder, { recursive: true, force: true }))
   const daemon = join(folder, 'lelantosd')
-  execFileSync('guest/build.sh', [daemon], { stdio: 'pipe' })
+  execFileSync(join(import.meta.dirname, '../../guest/build.sh'), [daemon], { stdio: 'pipe' })
   const postgres = started.use(await startPostgres())
   const store = started.use(await postgres.open())
   const bus = new MemoryBus()

@@ -10,6 +10,7 @@ import { buildAPI } from './api/app.ts'
 import { errorBody } from './api/failures.ts'
 import { answers, hasBody, send } from './edge/answers.ts'
 import { Edge } from './edge/edge.ts'
+import { rememberingLocations } from './edge/last-known.ts'
 import type { Location } from './edge/location.ts'
 import { Guests } from './guest/guests.ts'
 import { targetOf } from './target.ts'
@@ -108,7 +109,7 @@ function boundStall(request: IncomingMessage): void {
 function edgeOf(context: Context): Edge {
   return new Edge({
     log: context.log,
-    locate: async (sandboxID) => locationOf(await routeTo(context, sandboxID)),
+    locate: rememberingLocations(async (sandboxID) => locationOf(await routeTo(context, sandboxID))),
     credentials: {
       authenticate: (key) => authenticate(context, key),
       token: (sandboxID) => envdAccessToken(context.installationKey, sandboxID),
