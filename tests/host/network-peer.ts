@@ -44,6 +44,15 @@ const modes: Record<string, () => void | Promise<void>> = {
     say({ ...result, ms: Math.round(performance.now() - from) })
     process.exit()
   },
+  /** Connects to HOST and PORT and keeps sending: says when it is connected, and then how that ended. */
+  hold: () => {
+    const [host = '', port] = args
+    const socket = connect({ host, port: Number(port) })
+    socket.on('connect', () => say('ready'))
+    socket.on('error', (error: NodeJS.ErrnoException) => say({ refused: error.code }))
+    const sending = setInterval(() => socket.write('meant for another guest'), 20)
+    socket.on('close', () => clearInterval(sending))
+  },
   /** Answers every question on ADDRESS, port 53, with ANSWER, over UDP and TCP. */
   resolver: () => {
     const [address = '', answer = ''] = args

@@ -14,8 +14,8 @@ const SLOTS_PROCESS = new URL('./slots-process.ts', import.meta.url).pathname
 export interface PrivateHost extends AsyncDisposable {
   /** Runs a program on it, or in one of its namespaces, to its end; what it prints. */
   run(program: string, args: readonly string[], netns?: string): string
-  /** Starts a peer (`network-peer.ts`) and waits until it says that it is ready. */
-  serve(mode: string, args: readonly string[], netns?: string): Promise<void>
+  /** Starts a peer (`network-peer.ts`) and waits until it says that it is ready. Resolves with what it says next. */
+  serve(mode: string, args: readonly string[], netns?: string): Promise<() => Promise<string>>
   /** Runs a peer to its end: what it says in its one line. */
   ask<Answer>(mode: string, args: readonly string[], options?: { netns?: string; uid?: number }): Answer
   /** Puts a namespace where the VM would be: at the end of the slot's tap. Its name. */
@@ -60,7 +60,11 @@ export async function openPrivateHost(): Promise<PrivateHost> {
   }
   return {
     run,
-    serve: async (mode, args, netns) => firstLine(start([PEER, mode, ...args], netns), 'ready'),
+    serve: async (mode, args, netns) => {
+      const child = start([PEER, mode, ...args], netns)
+      const lines = await firstLine(child, 'ready')
+      return () => nextLine(child, lines)
+    },
     ask: (mode, args, { netns, uid } = {}) => {
       const as = uid === undefined ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
       return JSON.parse(run('setpriv', [...as, process.execPath, PEER, mode, ...args], netns))
@@ -103,10 +107,12 @@ export async function openPrivateHost(): Promise<PrivateHost> {
   }
 }
 
-async function firstLine(child: ChildProcess, expected: string): Promise<void> {
+async function firstLine(child: ChildProcess, expected: string): Promise<Interface> {
   if (!child.stdout) throw new Error('a child without output')
-  const line = await nextLine(child, createInterface({ input: child.stdout }))
+  const lines = createInterface({ input: child.stdout })
+  const line = await nextLine(child, lines)
   if (line !== expected) throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(line)}`)
+  return lines
 }
 
 async function exchange<Result>(child: ChildProcess, lines: Interface, request: object): Promise<Result> {

@@ -218,6 +218,28 @@ describe('two installations on one host', () => {
   })
 })
 
+it('cuts connections of the last guest, and lets the next see nothing of them', async () => {
+  await writeFile(resolvConf, 'nameserver 127.0.0.53\n')
+  await using host = await openPrivateHost()
+  const slots = await host.openSlots({ ...options('aaaaa4', '10.204.0.0/16'), size: 1, idle: 0 })
+  const slot = await slots.call<Slot>('acquire')
+  const guest = host.playGuest(slot)
+  await host.serve('serve', ['8080'], guest)
+  const ended = await host.serve('hold', [slot.address, '8080'])
+  await slots.call('release', slot)
+  host.run('ip', ['netns', 'del', guest])
+
+  expect(await slots.call('acquire')).toEqual(slot)
+  const next = host.playGuest(slot)
+  expect(await ended()).toBe('{"refused":"ECONNRESET"}')
+  const [names, values] = host
+    .run('cat', ['/proc/net/snmp'], next)
+    .split('\n')
+    .filter((line) => line.startsWith('Tcp:'))
+    .map((line) => line.split(' '))
+  expect(values?.[names?.indexOf('InSegs') ?? -1]).toBe('0')
+})
+
 describe('where another firewall drops what is forwarded', () => {
   const hasIptables = ['iptables-nft', 'iptables-legacy'].every((tool) => {
     try {

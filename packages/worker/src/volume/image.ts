@@ -1,6 +1,7 @@
 // The sparse file with an XFS in it, and its mount.
-import { open, readdir, readFile, realpath, rename, rm } from 'node:fs/promises'
-import { command, CommandError } from '../host/command.ts'
+import { open, readFile, realpath, rename, rm } from 'node:fs/promises'
+import { command } from '../host/command.ts'
+import { holders } from './holders.ts'
 
 const MOUNT_MS = 60_000
 /** mkfs.xfs refuses anything smaller: mkfs.xfs(8). */
@@ -46,26 +47,14 @@ export async function mountedImage(folder: string): Promise<string | undefined> 
   return (await readFile(`/sys/block/${loop}/loop/backing_file`, 'utf8')).trimEnd()
 }
 
-/** Takes the mount down, and waits for nothing: who holds it is said. */
-export async function unmount(folder: string, holders: readonly string[]): Promise<void> {
-  try {
-    await command('umount', [folder], { deadlineMs: MOUNT_MS })
-  } catch (error) {
-    if (!(error instanceof CommandError)) throw error
-    const by = holders.length > 0 ? `held by ${holders.join(', ')}` : error.stderr.trim()
-    throw new Error(`${folder} cannot be unmounted: ${by}`, { cause: error })
-  }
-}
-
-/** Loop devices over a file: none once its last mount, in whatever namespace, is gone. */
-export async function loopDevices(image: string): Promise<string[]> {
-  const found: string[] = []
-  for (const name of await readdir('/sys/block')) {
-    if (!name.startsWith('loop')) continue
-    const backing = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')
-    if (backing.trimEnd() === image) found.push(`/dev/${name}`)
-  }
-  return found
+/**
+ * Takes the mount down. Rejects when a process uses it, be it in a mount namespace of its own, where it would keep the file
+ * system in use unseen.
+ */
+export async function unmount(folder: string): Promise<void> {
+  const by = await holders(folder)
+  if (by.length > 0) throw new Error(`${folder} cannot be unmounted: held by ${by.join(', ')}`)
+  await command('umount', [folder], { deadlineMs: MOUNT_MS })
 }
 
 /** mountinfo writes blanks and backslashes of a path as octal: proc_pid_mountinfo(5). */

@@ -3,7 +3,6 @@
 import { access, mkdir, rm, statfs } from 'node:fs/promises'
 import type { Log } from '@lelantos-ai/contract'
 import { clone, clonesByReference } from './clone.ts'
-import { holders } from './holders.ts'
 import { IMAGE_BYTES_MIN, makeImage, mountImage, mountedImage, unmount } from './image.ts'
 import type { Volume } from './volume.ts'
 
@@ -50,8 +49,7 @@ export async function openVolume(options: VolumeOptions): Promise<OpenVolume> {
       return Math.min(...free) - options.reserveBytes
     },
     close: async () => {
-      if (mounted === undefined) return
-      await unmount(folder, await holders(folder))
+      if (mounted !== undefined) await unmount(folder)
     },
   }
 }
