@@ -153,7 +153,12 @@ describe('the CLI', () => {
       address: expect.any(String),
     })
     expect((await installation.cli('kill', short)).code).toBe(0)
-    expect((await installation.cli('get', sandboxID)).code).toBe(3)
+    expect(JSON.parse((await installation.cli('get', sandboxID, '--json')).stdout)).toMatchObject({
+      state: 'killed',
+      endReason: 'api',
+    })
+    expect((await installation.cli('ls', '--json')).stdout).not.toContain(sandboxID)
+    expect((await installation.cli('get', 'sbx00000000000000000')).code).toBe(3)
   })
 
   it('runs a command in a sandbox of its own and passes its exit code on', async () => {
