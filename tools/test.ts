@@ -38,7 +38,9 @@ try {
   if (go !== undefined) counts = add(counts, await goTests({ ...environment, ...go }))
   if (!values.unit) counts = add(counts, await vitest('system', environment))
 } catch (error) {
-  console.error(`lelantos test: ${error instanceof Error ? error.message : String(error)}`)
+  const chain: string[] = []
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) chain.push(cause.message)
+  console.error(`lelantos test: ${chain.join(': ')}`)
   counts = add(counts, { ...none, failed: 1 })
 } finally {
   await rm(scratch, { recursive: true, force: true })

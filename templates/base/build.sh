@@ -23,7 +23,7 @@ copy() {
 set -- --mode=root --variant=minbase --format=directory --quiet
 set -- "$@" --include="$(sed 's/#.*//' "$here/packages" | tr -s ' \n' ',' | sed 's/^,//;s/,$//')"
 set -- "$@" --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Languages "none"'
-set -- "$@" --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright'
+set -- "$@" --dpkgopt='force-unsafe-io' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright'
 set -- "$@" --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*'
 set -- "$@" --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/lintian/*'
 if [ -s "$APT_CONF" ]; then set -- "$@" --aptopt="$APT_CONF"; fi

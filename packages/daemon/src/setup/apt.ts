@@ -71,9 +71,7 @@ export async function installPackages(packages: readonly string[], signal: Abort
     }
   } catch (error) {
     const hint = 'run this by hand to see why: apt-get update && apt-get install --no-install-recommends'
-    throw new Error(`apt cannot install ${packages.join(', ')}; ${hint} ${packages.join(' ')}\n${text(error)}`, {
-      cause: error,
-    })
+    throw new Error(`apt cannot install ${packages.join(', ')} (${hint} ${packages.join(' ')})`, { cause: error })
   }
 }
 
@@ -87,10 +85,9 @@ export async function updateLists(signal: AbortSignal, only?: string): Promise<v
       signal,
     })
   } catch (error) {
-    throw new Error(
-      `apt cannot read the package lists; check this machine's network and /etc/apt/sources.list*\n${text(error)}`,
-      { cause: error },
-    )
+    throw new Error("apt cannot read the package lists: check this machine's network and /etc/apt/sources.list*", {
+      cause: error,
+    })
   }
 }
 
@@ -135,8 +132,4 @@ async function listsAreFresh(): Promise<boolean> {
   const times = await Promise.all(lists.map(async (name) => (await stat(join(folder, name))).mtimeMs))
   // A list's time is the mirror's; the folder's is that of the last update.
   return Date.now() - Math.max(...times, (await stat(folder)).mtimeMs) < FRESH_MS
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -10,7 +10,7 @@ import type { Step } from './steps.ts'
 /** For making images and the guest daemon. */
 const BUILDING = ['ca-certificates', 'e2fsprogs', 'kmod', 'mmdebstrap', 'python3-venv']
 /** For running: QEMU, the private PostgreSQL and NATS, the network, the VM volume. */
-const RUNNING = ['dnsmasq-base', 'iproute2', 'nats-server', 'nftables', 'qemu-system-x86', 'qemu-utils', 'xfsprogs']
+const RUNNING = ['iproute2', 'mount', 'nats-server', 'nftables', 'qemu-system-x86', 'qemu-utils', 'xfsprogs']
 
 /** The least that works as it should: an older one translates every exec anew and opens a template's memory for writing. */
 const QEMU_MAJOR = 10

@@ -55,8 +55,13 @@ export async function command(argv: readonly string[], options: CommandOptions =
   options.signal?.removeEventListener('abort', stop)
   if (ended.how === '') return stdout
   options.signal?.throwIfAborted()
+  if (ended.how === `exit code ${NOT_FOUND}` && said.startsWith('env:'))
+    throw new CommandError(`${argv[0]} is not installed`, '')
   throw new CommandError(`${argv.slice(0, 3).join(' ')}: ${ended.how}`, said, { cause: ended.error })
 }
+
+// What `env` exits with when it finds no such program.
+const NOT_FOUND = 127
 
 // The first process of a pid namespace takes everything in it along when it dies, and it dies with its parent.
 const LEASH = [

@@ -57,7 +57,7 @@ describe('a step', () => {
 
   test('leaves no stamp when it fails', async () => {
     const failing = step('a', { run: () => Promise.reject(new Error('no network')) })
-    await expect(run([failing])).rejects.toThrow('a: no network')
+    await expect(run([failing])).rejects.toMatchObject({ step: 'a', cause: { message: 'no network' } })
     expect(await readdir(stamps)).toEqual([])
   })
 
@@ -108,7 +108,7 @@ describe('steps', () => {
   test('are not begun once set-up was interrupted', async () => {
     const controller = new AbortController()
     controller.abort(new Error('interrupted'))
-    await expect(run([step('a')], controller.signal)).rejects.toThrow('interrupted')
+    await expect(run([step('a')], controller.signal)).rejects.toMatchObject({ cause: { message: 'interrupted' } })
     expect(ran).toEqual([])
   })
 

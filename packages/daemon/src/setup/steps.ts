@@ -43,11 +43,11 @@ export interface StepOptions {
   readonly report: (report: StepReport) => void
 }
 
-/** A step failed: names it, with the way out where one is known. The others were left to finish. */
+/** A step failed: names it; its cause says why, with the way out where one is known. The next run goes on from there. */
 export class StepError extends Error {
   readonly step: string
   constructor(step: string, cause: unknown) {
-    super(`${step}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+    super(`set-up stopped at ${step}`, { cause })
     this.name = 'StepError'
     this.step = step
   }
@@ -72,8 +72,8 @@ async function writeStamp(stamps: string, step: string, stamp: Stamp): Promise<v
 }
 
 /**
- * Runs what is not done yet. Rejects with the first `StepError`, after every step in flight has ended; nothing that needs
- * the failed one was begun.
+ * Runs what is not done yet. Rejects with the first `StepError`, after every step in flight has ended; no other was
+ * begun.
  */
 export async function runSteps(steps: readonly Step[], options: StepOptions): Promise<void> {
   await mkdir(options.stamps, { recursive: true, mode: 0o700 })
