@@ -1,7 +1,6 @@
 // The engine `qemu` on real VMs: the suite of every engine, and what is QEMU's alone. Needs root, QEMU, and set-up's kernel.
 import { execFileSync } from 'node:child_process'
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { limits } from '@lelantos-ai/contract'
 import { engineConformance } from '@lelantos-ai/worker/engines/conformance'
@@ -93,53 +92,34 @@ describe('qemu', () => {
   })
 
   it('stops a guest that fills the volume, and lets it go on when there is room', async () => {
-    const small = await mkdtemp(join(tmpdir(), 'lelantos-full-'))
-    const mount = (...options: string[]) => execFileSync('mount', ['-t', 'tmpfs', '-o', options.join(), 'none', small])
-    mount('size=200m', 'mode=755')
+    const filler = join(rig.root, 'filler')
+    let room = 0
+    const full: string[] = []
+    const engine = await rig.open({ room: async () => room, onDiskFull: (machineID) => full.push(machineID) })
     try {
-      let room = 0
-      const full: string[] = []
-      const engine = await rig.open({
-        folder: join(small, 'engines'),
-        clone: (from, to) => clone(from, to, false),
-        room: async () => room,
-        onDiskFull: (machineID) => full.push(machineID),
-      })
-      const copies = join(small, 'snapshot')
-      await mkdir(copies)
-      const copy = async (path: string) => {
-        const to = join(copies, path.split('/').at(-1) ?? '')
-        await clone(path, to, false)
-        await chmod(to, 0o444)
-        return to
-      }
-      const disks: string[] = []
-      for (const disk of template.disks) disks.push(await copy(disk))
-      const snapshot = { ...template, memory: await copy(template.memory), state: await copy(template.state), disks }
-      const place = { ...(await rig.place()), folder: join(small, 'machine') }
-      await mkdir(place.folder)
-      const { machine } = await running(engine, snapshot, Promise.resolve(place))
-      const writing = rig.probe.write(place, 'large', 150_000_000)
+      const { place, machine } = await running(engine)
+      const { bavail, bsize } = await statfs(rig.root)
+      execFileSync('fallocate', ['-l', String(bavail * bsize - 30_000_000), filler])
+      const writing = rig.probe.write(place, 'large', 100_000_000)
+      writing.catch(() => {})
       await expect.poll(() => full.length, { timeout: 60_000, interval: 10 }).toBeGreaterThan(0)
       expect(full[0]).toBe(place.machineID)
 
       // A save finds no room either; the machine stays what it is.
       const stopped = await machine.stop()
-      const folder = join(small, 'saved')
-      await mkdir(folder)
+      const folder = await rig.folder()
       await expect(stopped.save(folder, { memory: true })).rejects.toThrow(EngineError)
-      await rm(folder, { recursive: true })
-      mount('remount', 'size=900m')
-      room = 1
+      expect(await readdir(folder)).toEqual([])
       const again = await stopped.run()
+      await rm(filler)
+      room = 1
       const hash = await writing
       expect(hash).toMatch(/^[0-9a-f]{64}$/)
       expect(await rig.probe.hash(place, 'large')).toBe(hash)
       await again.kill()
-      engine[Symbol.dispose]()
     } finally {
-      execFileSync('umount', ['-l', small])
-      await rm(small, { recursive: true, force: true })
+      await rm(filler, { force: true })
+      engine[Symbol.dispose]()
     }
   })
 

@@ -113,7 +113,7 @@ export class QemuEngine implements Engine, Disposable {
     const console = spec.consoleLog === undefined ? undefined : { append: spec.consoleLog }
     const inherited = [undefined, console, { read: spec.kernel }, { read: spec.initramfs }]
     const machine = await this.#start(spec, args, inherited, signal, 'prelaunch', chain, {})
-    return machine.run()
+    return await machine.run()
   }
 
   async restore(snapshot: Snapshot, place: Place, signal: AbortSignal): Promise<Stopped> {
