@@ -52,8 +52,15 @@ export async function realHost(): Promise<RealHost> {
       const { root } = volume
       const cgroups = undo.use(await openCgroups({ installation }))
       const snapshots = undo.use(await openSnapshots({ root, installationKey, log }))
-      const qemu = { folder: join(root, 'engines'), clone: volume.clone, room: volume.room, tscKHz: tscKHz() }
-      const engine = undo.use(await openQemu({ ...qemu, accelerator: 'tcg' }))
+      const engine = undo.use(
+        await openQemu({
+          accelerator: 'tcg',
+          tscKHz: tscKHz(),
+          folder: join(root, 'engines'),
+          clone: (from, to) => volume.clone(from, to),
+          room: () => volume.room(),
+        }),
+      )
       const slots = await openSlots({ installation, subnet, uidBase: UID_BASE, size: 16, idle: 2, inUse, log })
       undo.defer(() => slots.close({ keep: true }))
       return { engine, slots, volume, snapshots, cgroups, guest: httpGuest, close: () => undo.disposeAsync() }

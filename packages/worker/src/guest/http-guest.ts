@@ -1,13 +1,12 @@
 // The daemon in a guest, over its HTTP routes on port 49983. Right after a restore the first packets may be lost, so
-// connecting is given up quickly and tried again until the caller's deadline.
+// connections are tried side by side (`request.ts`) until the caller's deadline.
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { limits } from '@lelantos-ai/contract'
 import { type Guest, GuestError } from './guest.ts'
-import { type GuestReply, type GuestRequest, NotReached, requestGuest } from './request.ts'
+import { type GuestReply, type GuestRequest, requestGuest } from './request.ts'
 
 /** Grows with each attempt: a guest on a busy host may need longer than the first ones allow. */
-const CONNECT_MS = { first: 60, longest: 2000 }
 const REPLY_MS = { first: 2000, longest: 20_000 }
 const RETRY_MS = 5
 /** A clock set by a message that took no longer is right within `limits.clockToleranceMs`. */
@@ -112,23 +111,20 @@ async function startProcess(
   expect(reply, `Start of ${cmd}`, 200)
 }
 
-type Repeated = Omit<GuestRequest, 'connectMs' | 'replyMs'> & { readonly replyMs?: number }
+type Repeated = Omit<GuestRequest, 'replyMs'> & { readonly replyMs?: number }
 
 /** Tries until the guest has answered. Every request here may be repeated: the routes are idempotent. */
 async function untilReached(address: string, wanted: Repeated, signal: AbortSignal): Promise<GuestReply> {
   let last: unknown
-  for (let attempt = 0; ; attempt++) {
-    const connectMs = Math.min(CONNECT_MS.first * 2 ** Math.floor(attempt / 4), CONNECT_MS.longest)
-    const replyMs = wanted.replyMs ?? Math.min(REPLY_MS.first * (1 + attempt), REPLY_MS.longest)
+  for (let attempt = 1; ; attempt++) {
+    const replyMs = wanted.replyMs ?? Math.min(REPLY_MS.first * attempt, REPLY_MS.longest)
     try {
-      return await requestGuest(address, { ...wanted, connectMs, replyMs }, signal)
+      return await requestGuest(address, { ...wanted, replyMs }, signal)
     } catch (error) {
-      if (error instanceof GuestError) throw error
       if (signal.aborted)
-        throw new GuestError(`the guest did not answer ${wanted.method} ${wanted.path}`, {
-          cause: last ?? signal.reason,
-        })
-      if (!(error instanceof NotReached) || last === undefined) last = error
+        throw new GuestError(`the guest did not answer ${wanted.method} ${wanted.path}`, { cause: last ?? error })
+      if (error instanceof GuestError) throw error
+      last = error
       await pause(RETRY_MS)
     }
   }

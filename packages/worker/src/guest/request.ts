@@ -10,7 +10,6 @@ export interface GuestRequest {
   readonly headers?: Readonly<Record<string, string>>
   /** Made when the connection stands, so that a time in it is as fresh as can be. */
   readonly body?: () => { readonly type: string; readonly content: string | Uint8Array }
-  readonly connectMs: number
   /** From the connection to the last byte of the reply. */
   readonly replyMs: number
 }
@@ -22,12 +21,9 @@ export interface GuestReply {
 
 const REPLY_BYTES_MAX = 1_048_576
 
-/** Nothing answers yet: the guest has not been reached, so trying again is right. */
-export class NotReached extends Error {}
-
-/** Rejects with `NotReached`, with the signal's reason, or with what went wrong once connected. */
+/** Connects until the signal aborts. Rejects with `GuestError`, or with what went wrong once connected. */
 export async function requestGuest(address: string, wanted: GuestRequest, signal: AbortSignal): Promise<GuestReply> {
-  const socket = await connected(address, wanted.connectMs, signal)
+  const socket = await connected(address, signal)
   const body = wanted.body?.()
   const headers = {
     connection: 'close',
@@ -69,29 +65,57 @@ export async function requestGuest(address: string, wanted: GuestRequest, signal
   })
 }
 
-function connected(address: string, timeoutMs: number, signal: AbortSignal): Promise<Socket> {
+/** Right after a restore. Later attempts come more slowly, since a guest that has not answered by then is busy. */
+const NEXT_MS = { first: 30, longest: 500 }
+const ATTEMPTS_AT_ONCE = 8
+
+/**
+ * A packet that comes before the guest's interface is up is lost, and TCP sends it again only after a second; a guest
+ * under load, on the other hand, takes its time. So another connection is tried beside those that are still on their way,
+ * and the first that stands is taken.
+ */
+async function connected(address: string, signal: AbortSignal): Promise<Socket> {
   signal.throwIfAborted()
-  return new Promise((resolve, reject) => {
+  const first = Promise.withResolvers<Socket>()
+  const onAbort = () => first.reject(signal.reason as Error)
+  signal.addEventListener('abort', onAbort, { once: true })
+  const attempts = new Set<Socket>()
+  const attempt = () => {
+    const [oldest] = attempts
+    if (attempts.size === ATTEMPTS_AT_ONCE && oldest !== undefined) drop(oldest)
     const socket = connect({ host: address, port: ports.envd, noDelay: true })
-    const done = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
-      socket.removeAllListeners()
-    }
-    const fail = (error: unknown) => {
-      done()
-      socket.on('error', () => {}) // what it still says is of no interest
-      socket.destroy()
-      reject(error as Error)
-    }
-    const onAbort = () => fail(signal.reason)
-    // A packet that comes before the guest's interface is up is lost, and TCP sends it again only after a second.
-    const timer = setTimeout(() => fail(new NotReached(`no connection in ${timeoutMs} ms`)), timeoutMs)
-    signal.addEventListener('abort', onAbort, { once: true })
-    socket.once('error', (cause) => fail(new NotReached(cause.message, { cause })))
+    attempts.add(socket)
     socket.once('connect', () => {
-      done()
-      resolve(socket)
+      attempts.delete(socket)
+      first.resolve(socket)
     })
-  })
+    socket.once('error', (error) => {
+      lastError = error
+      drop(socket)
+    })
+  }
+  const drop = (socket: Socket) => {
+    attempts.delete(socket)
+    socket.removeAllListeners()
+    socket.on('error', () => {}) // what it still says is of no interest
+    socket.destroy()
+  }
+  let lastError: unknown
+  let timer: NodeJS.Timeout | undefined
+  const next = (waitMs: number) => {
+    attempt()
+    timer = setTimeout(() => next(Math.min(waitMs * 1.5, NEXT_MS.longest)), waitMs)
+  }
+  next(NEXT_MS.first)
+  try {
+    const socket = await first.promise
+    socket.removeAllListeners()
+    return socket
+  } catch (reason) {
+    throw new GuestError('no connection to the guest', { cause: lastError ?? reason })
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', onAbort)
+    for (const socket of attempts) drop(socket)
+  }
 }
