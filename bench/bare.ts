@@ -18,7 +18,7 @@ export interface Bare extends AsyncDisposable {
   readonly door: Door
 }
 
-const TOKEN = 'bench'
+const TOKEN = 'bench'.repeat(4)
 
 /** A network namespace with the tap, made once: the bare command's time starts with the spawn. Needs root. */
 export class BareNetwork implements Disposable {
@@ -120,7 +120,6 @@ function argumentsOf(snapshot: SealedSnapshot, overlay: string, qmp: string): st
         backing: 't0',
       }),
     ],
-    ...['-device', 'virtio-blk-device,drive=d0,id=vd0'],
     ...[
       '-netdev',
       'tap,id=n0,ifname=tap0,script=no,downscript=no',
@@ -128,6 +127,8 @@ function argumentsOf(snapshot: SealedSnapshot, overlay: string, qmp: string): st
       `virtio-net-device,netdev=n0,mac=${guestNetwork.guestMAC}`,
     ],
     ...['-object', 'rng-random,id=r0,filename=/dev/urandom', '-device', 'virtio-rng-device,rng=r0', '-no-reboot'],
+    // Devices in the order in which the template has them: their addresses are part of its state.
+    ...['-device', 'virtio-blk-device,drive=d0,id=vd0'],
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
     ...[
       '-qmp',

@@ -44,7 +44,7 @@ export class Installation {
     try {
       await installation.up(...flags)
     } catch (error) {
-      await installation.remove()
+      await installation.remove().catch(() => {}) // what failed first is what counts
       throw error
     }
     return installation
@@ -98,6 +98,8 @@ export class Installation {
   /** Ends everything and deletes the state folder. */
   async remove(): Promise<void> {
     await this.down('--kill')
+    // A failed down leaves the volume behind: a test that fails must not leave the machine full of mounts.
+    await finished(spawn('umount', ['--quiet', '--lazy', join(this.home, 'vm')]))
     await rm(this.home, { recursive: true, force: true })
   }
 }
@@ -107,6 +109,7 @@ export async function finished(child: ChildProcess, input = ''): Promise<Ran> {
   let stderr = ''
   child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
   child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+  child.stdin?.on('error', () => {}) // a program that ends without reading its input
   child.stdin?.end(input)
   const [code] = (await once(child, 'close')) as [number | null]
   return { code, stdout, stderr }

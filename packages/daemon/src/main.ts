@@ -91,8 +91,11 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
   const chain: string[] = []
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
-    if (!chain.includes(cause.message)) chain.push(cause.message)
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    // A message that was made with its cause in it is not said again.
+    const { message } = cause
+    if (!chain.some((said) => said.includes(message))) chain.push(message)
+  }
   process.stderr.write(`lelantos: ${wantsStacks() && error instanceof Error ? error.stack : chain.join(': ')}\n`)
   process.exit(error instanceof ConfigError ? 2 : 1)
 }

@@ -59,6 +59,8 @@ async function open(start: WorkerStart, log: Log, progress: (text: string) => vo
     reserveBytes: RESERVE_BYTES,
     log,
   })
+  // Machines that are left running have their files open on it: then it stays.
+  undo.defer(() => volume.close().catch((err: unknown) => log.info({ err }, 'the volume stays mounted')))
   const snapshots = undo.use(await openSnapshots({ root: volume.root, installationKey, log }))
   const engine = undo.use(await openEngine(start, volume, log))
   const slots = await openSlots({
@@ -72,6 +74,7 @@ async function open(start: WorkerStart, log: Log, progress: (text: string) => vo
     log,
   })
   undo.defer(() => slots.close({ keep: true }))
+  const cgroups = undo.use(await openCgroups({ installation }))
   const bus = undo.use(
     await connectNATS({
       url: start.natsURL,
@@ -90,7 +93,7 @@ async function open(start: WorkerStart, log: Log, progress: (text: string) => vo
     slots,
     volume,
     snapshots,
-    cgroups: await openCgroups({ installation }),
+    cgroups,
     guest: httpGuest,
     folder: home.worker,
     memoryTotalMB: config.memoryMB,
@@ -107,8 +110,6 @@ async function open(start: WorkerStart, log: Log, progress: (text: string) => vo
     close: async (machines: 'keep' | 'end') => {
       await worker.close({ machines })
       await ports.disposeAsync()
-      // Machines that were left running have their files open on it.
-      await volume.close().catch((err: unknown) => log.info({ err }, 'the volume stays mounted'))
     },
   }
 }
