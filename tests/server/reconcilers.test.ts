@@ -7,6 +7,7 @@ import { silenceOf } from '@lelantos-ai/server/reconcilers/silence'
 import { killSandbox } from '@lelantos-ai/server/sandboxes/kill'
 import { pauseSandbox } from '@lelantos-ai/server/sandboxes/pause'
 import { resumeSandbox } from '@lelantos-ai/server/sandboxes/resume'
+import { settle } from '@lelantos-ai/server/sandboxes/settle'
 import { suspendAll } from '@lelantos-ai/server/sandboxes/suspend'
 import { setTimeout as setSandboxTimeout } from '@lelantos-ai/server/sandboxes/timeout'
 import { wakeAll } from '@lelantos-ai/server/sandboxes/wake'
@@ -188,6 +189,33 @@ describe('reports', () => {
     plane.worker.reports = false
     expect((await plane.create()).state).toBe('running')
     expect(plane.worker.received.length).toBeGreaterThan(3)
+  })
+})
+
+describe('outcomes', () => {
+  it('of an older order, however late, change nothing', async () => {
+    const plane = await start()
+    const { context, caller, worker } = plane
+    const { sandboxID } = await plane.create()
+    await pauseSandbox(context, caller, sandboxID)
+    await resumeSandbox(context, caller, sandboxID)
+    const old = worker.received.filter(({ verb }) => ['create', 'pause', 'resume'].includes(verb))
+    expect(old.map(({ generation }) => generation)).toEqual([1, 2, 3])
+    worker.script = hangs('pause')
+    const refused = refusal(pauseSandbox(context, caller, sandboxID))
+    await until('it is pausing', isIn('pausing', sandboxID))
+    const before = await plane.read(sandboxID)
+    const outcomes: Outcome[] = [
+      { status: 'done', address: '10.9.9.9', snapshotBytes: 1 },
+      { status: 'failed', code: 'ended', message: 'late' },
+      { status: 'failed', code: 'engine', message: 'late' },
+    ]
+    for (const order of old)
+      for (const outcome of outcomes)
+        await settle(context, { ...order, args: { ...order.args }, workerID: worker.workerID, attempts: 2 }, outcome)
+    expect(await plane.read(sandboxID)).toEqual(before)
+    await killSandbox(context, caller, sandboxID)
+    expect(await refused).toBe('sandbox_not_found')
   })
 })
 

@@ -31,9 +31,4 @@ export class ConnectedWorkers {
     const worker = this.#workers.get(workerID)
     if (worker !== undefined) this.#workers.set(workerID, { ...worker, placedMB: worker.placedMB + memoryMB })
   }
-
-  /** When this worker was last heard by this process. */
-  heardAt(workerID: string): number | undefined {
-    return this.#workers.get(workerID)?.heardAt
-  }
 }
