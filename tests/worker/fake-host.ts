@@ -1,87 +1,70 @@
-// A host whose parts are counted and fail on demand. It outlives the workers on it, as a real one does.
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+// A host whose parts are counted and fail on demand, with the fake engine on it: machines are processes, snapshots are
+// real. It outlives the workers on it, as a real one does.
+import { copyFile, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { existsSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type {
-  Engine,
-  Exit,
-  Handle,
-  Place,
-  Running,
-  Saved,
-  Shape,
-  Snapshot,
-  Stopped,
-  World,
-} from '@lelantos-ai/worker/engines/engine'
-import { EngineError } from '@lelantos-ai/worker/engines/engine'
+import { silentLog } from '@lelantos-ai/contract'
+import { FakeEngine } from '@lelantos-ai/worker/engines/fake/fake'
+import type { Verb } from '@lelantos-ai/worker/engines/fake/faults'
+import { FakeGuest } from '@lelantos-ai/worker/engines/fake/guest'
 import { type Guest, GuestError, type GuestInit } from '@lelantos-ai/worker/guest/guest'
 import type { Cgroups } from '@lelantos-ai/worker/host/cgroups'
+import { identify, killAndWait, type ProcessIdentity } from '@lelantos-ai/worker/host/process'
 import type { Slot, Slots } from '@lelantos-ai/worker/net/slot'
-import { type Draft, type SealedSnapshot, SnapshotError, type Snapshots } from '@lelantos-ai/worker/snapshots/snapshots'
+import { type OpenSnapshots, openSnapshots } from '@lelantos-ai/worker/snapshots/open'
+import { SnapshotError, type Snapshots } from '@lelantos-ai/worker/snapshots/snapshots'
 import type { Volume } from '@lelantos-ai/worker/volume/volume'
+import { installationKey } from './server.ts'
 
-/** What can go wrong at a point: it throws, it never comes back, it takes its time, or the machine dies there. */
-export type Fault = 'fails' | 'hangs' | 'slow' | 'dies'
+/** What can go wrong at a point: it throws, it never comes back, or the machine dies there. */
+export type Fault = 'fails' | 'hangs' | 'dies'
 
-export const points = [
-  'slots.acquire',
-  'slots.release',
-  'cgroups.create',
-  'cgroups.remove',
-  'volume.room',
-  'snapshots.open',
-  'snapshots.begin',
-  'snapshots.seal',
-  'snapshots.delete',
-  'engine.restore',
-  'machine.run',
-  'machine.stop',
-  'machine.save',
-  'machine.kill',
-  'guest.init',
-] as const
-export type Point = (typeof points)[number]
+export type Point =
+  | `slots.${'acquire' | 'release'}`
+  | `cgroups.${'create' | 'remove'}`
+  | 'volume.room'
+  | `snapshots.${'open' | 'begin' | 'seal' | 'delete'}`
+  | `engine.${Verb}`
+  | 'guest.init'
+
+/** A machine as the host sees it. */
+export interface HostMachine {
+  readonly process: ProcessIdentity
+  readonly guest: FakeGuest
+}
 
 export class FakeHost {
   readonly folder: string
-  readonly machines = new Map<string, FakeMachine>()
   readonly slotsInUse = new Set<number>()
-  readonly cgroupNames = new Set<string>()
-  readonly sealed = new Map<string, SealedSnapshot>()
-  readonly drafts = new Set<string>()
   readonly inits: { address: string; init: GuestInit }[] = []
-  /** Points passed, in order. */
-  readonly passed: Point[] = []
-  clockSettings = 0
   roomBytes = 1_000_000_000
   /** Each fault happens `times` times. */
-  #faults = new Map<Point, { fault: Fault; times: number }>()
+  readonly #faults = new Map<Point, { fault: Fault; times: number }>()
   readonly #reached = new Map<Point, PromiseWithResolvers<void>>()
-  #hanging = new Set<() => void>()
-  #pids = 100_000
+  readonly #hanging = new Set<() => void>()
+  readonly #store: OpenSnapshots
 
-  constructor(folder: string) {
+  constructor(folder: string, store: OpenSnapshots) {
     this.folder = folder
+    this.#store = store
   }
 
   static async make(): Promise<FakeHost> {
     const folder = await mkdtemp(join(tmpdir(), 'lelantos-worker-'))
-    await mkdir(join(folder, 'machines'))
-    return new FakeHost(folder)
+    for (const name of ['machines', 'cgroups']) await mkdir(join(folder, name))
+    return new FakeHost(folder, await openSnapshots({ root: folder, installationKey, log: silentLog }))
   }
 
   async remove(): Promise<void> {
     this.unhang()
+    for (const { process } of await this.machines()) await killAndWait(process)
+    await this.#store[Symbol.asyncDispose]()
     await rm(this.folder, { recursive: true, force: true })
   }
 
   fault(point: Point, fault: Fault, times = 1): void {
     this.#faults.set(point, { fault, times })
-  }
-
-  clearFaults(): void {
-    this.#faults.clear()
   }
 
   /** Resolves when a point is next passed. */
@@ -97,52 +80,63 @@ export class FakeHost {
     this.#hanging.clear()
   }
 
-  /** Leads a call through a point. */
-  async pass(point: Point, machine?: FakeMachine): Promise<void> {
-    this.passed.push(point)
+  /** Says that a point is passed, and what is to happen there. */
+  take(point: Point): Fault | undefined {
     this.#reached.get(point)?.resolve()
     const planned = this.#faults.get(point)
-    if (planned === undefined || planned.times === 0) return
+    if (planned === undefined || planned.times === 0) return undefined
     planned.times--
-    if (planned.fault === 'fails') throw failureAt(point)
-    if (planned.fault === 'dies') {
-      machine?.exit({ reason: 'vmm_died', message: `died at ${point}` })
-      throw failureAt(point)
+    return planned.fault
+  }
+
+  async pass(point: Point): Promise<void> {
+    const fault = this.take(point)
+    if (fault === 'hangs') await new Promise<void>((resolve) => this.#hanging.add(resolve))
+    else if (fault !== undefined) throw failureAt(point)
+  }
+
+  /** Every process that lives in a machine's folder, whoever knows of it. */
+  async machines(): Promise<HostMachine[]> {
+    const machines: HostMachine[] = []
+    for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+      const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '')
+      if (!cwd.startsWith(join(this.folder, 'machines'))) continue
+      const process = identify(Number(pid))
+      if (process !== undefined) machines.push({ process, guest: new FakeGuest(cwd) })
     }
-    if (planned.fault === 'slow') await new Promise((resolve) => setTimeout(resolve, 30))
-    else await new Promise<void>((resolve) => this.#hanging.add(resolve))
+    return machines
   }
 
   /** Everything that a machine costs. Compared before and after, it shows a leak. */
   async holdings(): Promise<object> {
+    const snapshots = await readdir(join(this.folder, 'snapshots'))
     return {
-      alive: [...this.machines.values()].filter((machine) => machine.alive).length,
+      alive: (await this.machines()).length,
       slots: this.slotsInUse.size,
-      cgroups: this.cgroupNames.size,
+      cgroups: (await readdir(join(this.folder, 'cgroups'))).length,
       folders: (await readdir(join(this.folder, 'machines'))).length,
-      drafts: this.drafts.size,
+      drafts: snapshots.filter((name) => name.startsWith('.')).length,
     }
   }
 
-  seal(snapshotID: string, about: { buildID: string; shape: Shape; controlSecret?: string }): SealedSnapshot {
-    const sealed: SealedSnapshot = {
-      snapshotID,
-      memory: `/snapshots/${snapshotID}/memory`,
-      state: `/snapshots/${snapshotID}/state`,
-      disks: [`/snapshots/${snapshotID}/disk`],
-      world: worldOf(about.shape),
-      buildID: about.buildID,
-      madeWith: { kernel: 'k', guest: 'g', image: 'i' },
-      controlSecret: about.controlSecret ?? 'a'.repeat(64),
-      createdAt: new Date(),
-      bytes: 4096,
-    }
-    this.sealed.set(snapshotID, sealed)
-    return sealed
+  /** The sealed snapshots. */
+  get sealed(): ReadonlySet<string> {
+    return new Set(readdirSync(join(this.folder, 'snapshots')).filter((name) => !name.startsWith('.')))
   }
 
-  nextPid(): number {
-    return this.#pids++
+  /** A snapshot like the template's, under another name. */
+  async seal(snapshotID: string): Promise<void> {
+    const [first = ''] = this.sealed
+    const like = await this.#store.open(first)
+    await using draft = await this.#store.begin(snapshotID)
+    const copy = async (path: string) => {
+      const name = path.split('/').at(-1) ?? ''
+      await copyFile(path, join(draft.folder, name))
+      return { name }
+    }
+    const [memory, state] = [await copy(like.memory), await copy(like.state)]
+    const disks = await Promise.all(like.disks.map(copy))
+    await this.#store.seal(draft, { world: like.world, memory, state, disks }, like)
   }
 
   readonly slots: Slots = {
@@ -166,21 +160,26 @@ export class FakeHost {
   readonly cgroups: Cgroups = {
     create: async (machineID) => {
       await this.pass('cgroups.create')
-      this.cgroupNames.add(machineID)
-      return [`/cgroups/${machineID}`]
+      await mkdir(this.cgroupFolder(machineID))
+      return [this.cgroupFolder(machineID)]
     },
     remove: async (machineID) => {
       await this.pass('cgroups.remove')
-      this.machines.get(machineID)?.exit({ reason: 'killed', message: 'killed with its cgroup' })
-      this.cgroupNames.delete(machineID)
+      const procs = join(this.cgroupFolder(machineID), 'cgroup.procs')
+      const process = existsSync(procs) ? identify(Number(await readFile(procs, 'utf8'))) : undefined
+      if (process !== undefined) await killAndWait(process)
+      await rm(this.cgroupFolder(machineID), { recursive: true, force: true })
     },
-    list: async () => new Map([...this.cgroupNames].map((machineID) => [machineID, []])),
+    list: async () => new Map((await readdir(join(this.folder, 'cgroups'))).map((machineID) => [machineID, []])),
   }
 
-  readonly volume: Volume = {
-    root: '',
-    reflink: true,
-    clone: async (_, to) => writeFile(to, ''),
+  cgroupFolder(machineID: string): string {
+    return join(this.folder, 'cgroups', machineID)
+  }
+
+  readonly volume: Omit<Volume, 'root'> = {
+    reflink: false,
+    clone: async (_, to) => writeFile(to, 'an image'),
     room: async () => {
       await this.pass('volume.room')
       return this.roomBytes
@@ -190,32 +189,22 @@ export class FakeHost {
   readonly snapshots: Snapshots = {
     begin: async (snapshotID) => {
       await this.pass('snapshots.begin')
-      this.drafts.add(snapshotID)
-      const draft: Draft = {
-        folder: snapshotID,
-        [Symbol.asyncDispose]: async () => void this.drafts.delete(snapshotID),
-      }
-      return draft
+      return this.#store.begin(snapshotID)
     },
     seal: async (draft, saved, about) => {
       await this.pass('snapshots.seal')
-      this.drafts.delete(draft.folder)
-      return this.seal(draft.folder, { ...about, shape: saved.world.shape })
+      return this.#store.seal(draft, saved, about)
     },
     open: async (snapshotID) => {
       await this.pass('snapshots.open')
-      const sealed = this.sealed.get(snapshotID)
-      if (sealed === undefined) throw new SnapshotError('snapshot_missing', `there is no snapshot ${snapshotID}`)
-      return sealed
+      return this.#store.open(snapshotID)
     },
-    mustFit: (snapshot, world) => {
-      if (snapshot.world.version !== world.version) throw new SnapshotError('does_not_fit', 'version differs')
-    },
+    mustFit: (snapshot, world) => this.#store.mustFit(snapshot, world),
     delete: async (snapshotID) => {
       await this.pass('snapshots.delete')
-      this.sealed.delete(snapshotID)
+      return this.#store.delete(snapshotID)
     },
-    list: async () => [...this.sealed.keys()],
+    list: () => this.#store.list(),
   }
 
   readonly guest: Guest = {
@@ -224,102 +213,29 @@ export class FakeHost {
       if (!/^[0-9a-f]{64}$/.test(secret)) throw new GuestError('the secret is wrong')
       this.inits.push({ address, init })
     },
-    setClock: async () => void this.clockSettings++,
+    setClock: async () => {},
     healthy: async () => {},
     exercise: async () => {},
   }
 
-  readonly engine: Engine = {
-    name: 'counted',
-    can: { overheadMB: 0, label: 'counted' },
-    world: worldOf,
-    boot: async (spec) => new FakeMachine(this, spec).running(),
-    restore: async (_: Snapshot, place: Place) => {
-      const machine = new FakeMachine(this, place)
-      try {
-        await this.pass('engine.restore', machine)
-      } catch (error) {
-        machine.exit({ reason: 'vmm_died', message: 'it did not come up' })
-        throw error
-      }
-      return machine.stopped()
-    },
-    adopt: async (handle) => {
-      const machine = this.machines.get(handle.machineID)
-      if (machine === undefined || !machine.alive) return undefined
-      return machine.phase === 'running' ? machine.running() : machine.stopped()
-    },
-  }
+  readonly engine = new PointedEngine(this)
 }
 
-export class FakeMachine {
-  readonly host: FakeHost
-  readonly handle: Handle
-  readonly exited: Promise<Exit>
-  readonly shape: Shape
-  alive = true
-  phase: 'running' | 'stopped' = 'stopped'
-  readonly #exited = Promise.withResolvers<Exit>()
+/** The fake engine, with the faults that the host has planned for its verbs. */
+class PointedEngine extends FakeEngine {
+  readonly #host: FakeHost
 
-  constructor(host: FakeHost, place: Place) {
-    this.host = host
-    this.shape = place.shape
-    this.exited = this.#exited.promise
-    const { machineID, folder } = place
-    this.handle = { engine: 'counted', machineID, folder, pid: host.nextPid(), startTime: 1, private: {} }
-    host.machines.set(machineID, this)
+  constructor(host: FakeHost) {
+    super()
+    this.#host = host
   }
 
-  exit(exit: Exit): void {
-    this.alive = false
-    this.#exited.resolve(exit)
+  override async meet(verb: Verb, vmm: ProcessIdentity, signal: AbortSignal): Promise<void> {
+    const fault = this.#host.take(`engine.${verb}`)
+    if (fault === 'fails') this.faults.inject(verb, { kind: 'fail', message: `a fault at engine.${verb}` })
+    else if (fault !== undefined) this.faults.inject(verb, { kind: fault === 'dies' ? 'die' : 'hang' })
+    await super.meet(verb, vmm, signal)
   }
-
-  kill = async (): Promise<void> => {
-    await this.host.pass('machine.kill')
-    this.exit({ reason: 'killed', message: 'killed' })
-  }
-
-  running(): Running {
-    this.phase = 'running'
-    const { handle, exited, kill } = this
-    return { phase: 'running', handle, exited, kill, stop: () => this.#stop() }
-  }
-
-  stopped(): Stopped {
-    this.phase = 'stopped'
-    const { handle, exited, kill } = this
-    return { phase: 'stopped', handle, exited, kill, run: () => this.#run(), save: () => this.#save() }
-  }
-
-  async #run(): Promise<Running> {
-    await this.#pass('machine.run')
-    return this.running()
-  }
-
-  async #stop(): Promise<Stopped> {
-    await this.#pass('machine.stop')
-    return this.stopped()
-  }
-
-  async #save(): Promise<Saved> {
-    await this.#pass('machine.save')
-    return {
-      world: worldOf(this.shape),
-      memory: { name: 'memory' },
-      state: { name: 'state' },
-      disks: [{ name: 'disk' }],
-    }
-  }
-
-  async #pass(point: Point): Promise<void> {
-    await this.host.pass(point, this)
-    if (!this.alive) throw new EngineError(`the machine is gone at ${point}`)
-  }
-}
-
-function worldOf(shape: Shape): World {
-  return { engine: 'counted', version: '1', devices: '1', accelerator: 'none', cpu: 'none', shape }
 }
 
 function slotAt(index: number): Slot {
@@ -332,7 +248,7 @@ function failureAt(point: Point): Error {
   if (point.startsWith('guest.')) return new GuestError(message)
   if (point === 'snapshots.open') return new SnapshotError('snapshot_damaged', message)
   if (point === 'snapshots.seal') return Object.assign(new Error(message), { code: 'ENOSPC' })
-  return point.startsWith('engine.') || point.startsWith('machine.') ? new EngineError(message) : new Error(message)
+  return new Error(message)
 }
 
 function raced(step: Promise<void>, signal: AbortSignal): Promise<void> {

@@ -14,15 +14,15 @@ const duringCreate: [Point, Fault][] = [
   ['volume.room', 'fails'],
   ['engine.restore', 'fails'],
   ['engine.restore', 'dies'],
-  ['machine.run', 'fails'],
-  ['machine.run', 'dies'],
+  ['engine.run', 'fails'],
+  ['engine.run', 'dies'],
   ['guest.init', 'fails'],
 ]
 const duringPause: [Point, Fault][] = [
   ['volume.room', 'fails'],
-  ['machine.stop', 'fails'],
+  ['engine.stop', 'fails'],
   ['snapshots.begin', 'fails'],
-  ['machine.save', 'fails'],
+  ['engine.save', 'fails'],
   ['snapshots.seal', 'fails'],
 ]
 const codes: Partial<Record<Point, string>> = {
@@ -37,7 +37,7 @@ describe('a fault during create', () => {
     host.fault(point, fault)
     const outcome = await server.create(sandboxID)
     expect(outcome).toMatchObject({ status: 'failed', code: codes[point] ?? 'engine' })
-    expect(JSON.stringify(outcome)).toMatch(/fault at|network slot|ended before/)
+    expect(JSON.stringify(outcome)).toMatch(/fault at|network slot|died|ended before/)
     await until(async () => expect(await host.holdings()).toEqual(nothing))
     await until(() => expect(server.statement?.memory.reservedMB).toBe(0))
     expect(await server.create(newID('sandbox'))).toMatchObject({ status: 'done' })
@@ -52,7 +52,7 @@ describe('a fault during create', () => {
     expect(await host.holdings()).toEqual(nothing)
   })
 
-  it.each<Point>(['engine.restore', 'machine.run', 'guest.init', 'slots.acquire'])(
+  it.each<Point>(['engine.restore', 'engine.run', 'guest.init', 'slots.acquire'])(
     'that hangs at %s is ended by a kill within 5 s',
     async (point) => {
       host.fault(point, 'hangs')
@@ -78,29 +78,26 @@ describe('a fault during pause', () => {
     const lost = newID('snapshot')
     expect(await server.pause(sandboxID, lost)).toMatchObject({ status: 'failed', code: codes[point] ?? 'engine' })
     expect(await host.holdings()).toEqual(one)
-    expect(running()?.phase).toBe('running')
+    expect((await running())?.guest.state().running).toBe(true)
     expect(host.sealed.has(lost)).toBe(false)
     await until(() => expect(server.phase(sandboxID)).toBe('running'))
     expect(await server.pause(sandboxID)).toMatchObject({ status: 'done' })
     expect(await host.holdings()).toEqual(nothing)
   })
 
-  it.each<Point>(['machine.stop', 'machine.save'])(
-    'in which the machine dies at %s ends the sandbox',
-    async (point) => {
-      await server.create(sandboxID)
-      host.fault(point, 'dies')
-      expect(await server.pause(sandboxID)).toMatchObject({
-        status: 'failed',
-        code: expect.stringMatching(/ended|engine/) as unknown,
-      })
-      await until(() => expect(endReports()).toMatchObject([{ sandboxID, event: { reason: 'vmm_died' } }]))
-      await until(async () => expect(await host.holdings()).toEqual(nothing))
-      expect(host.sealed.size).toBe(1)
-    },
-  )
+  it.each<Point>(['engine.stop', 'engine.save'])('in which the machine dies at %s ends the sandbox', async (point) => {
+    await server.create(sandboxID)
+    host.fault(point, 'dies')
+    expect(await server.pause(sandboxID)).toMatchObject({
+      status: 'failed',
+      code: expect.stringMatching(/ended|engine/) as unknown,
+    })
+    await until(() => expect(endReports()).toMatchObject([{ sandboxID, event: { reason: 'vmm_died' } }]))
+    await until(async () => expect(await host.holdings()).toEqual(nothing))
+    expect(host.sealed.size).toBe(1)
+  })
 
-  it.each<Point>(['machine.stop', 'machine.save', 'snapshots.begin', 'snapshots.seal'])(
+  it.each<Point>(['engine.stop', 'engine.save', 'snapshots.begin', 'snapshots.seal'])(
     'that hangs at %s is ended by a kill within 5 s',
     async (point) => {
       await server.create(sandboxID)
@@ -120,7 +117,7 @@ describe('a fault during pause', () => {
 
   it('once sealed, is finished whatever fails in giving back', async () => {
     await server.create(sandboxID)
-    host.fault('machine.kill', 'fails')
+    host.fault('engine.kill', 'fails')
     host.fault('cgroups.remove', 'fails', 6)
     expect(await server.pause(sandboxID)).toMatchObject({ status: 'done' })
     expect(await host.holdings()).toEqual(nothing)
@@ -147,8 +144,8 @@ describe('a fault during resume', () => {
 
 describe('a fault during kill', () => {
   it.each<[Point, Fault, number]>([
-    ['machine.kill', 'fails', 3],
-    ['machine.kill', 'hangs', 3],
+    ['engine.kill', 'fails', 3],
+    ['engine.kill', 'hangs', 3],
     ['cgroups.remove', 'fails', 6],
     ['slots.release', 'fails', 6],
     ['snapshots.delete', 'fails', 2],

@@ -19,7 +19,6 @@ beforeEach(async () => {
   await server.listen()
   worker = await server.worker(host)
   await worker.ready
-  host.passed.length = 0
   sandboxID = newID('sandbox')
 })
 
@@ -41,5 +40,5 @@ export async function restart(options: Parameters<Server['worker']>[1] = {}): Pr
 }
 
 export const until = (see: () => void | Promise<void>) => vi.waitFor(see, { timeout: 10_000, interval: 10 })
-export const running = () => [...host.machines.values()].find((machine) => machine.alive)
+export const running = async () => (await host.machines())[0]
 export const endReports = (): Report[] => server.reports.filter((report) => report.event.kind === 'ended')
