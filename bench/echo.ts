@@ -30,7 +30,7 @@ export async function echo(door: Door): Promise<void> {
 }
 
 /** Resolves with the body of a 2xx reply. */
-export function post(
+function post(
   door: Door,
   path: string,
   body: Buffer,

@@ -34,7 +34,7 @@ export async function call(
   return { status: response.status, body: (await response.json()) as Message }
 }
 
-export function envelope(message: Message): Uint8Array<ArrayBuffer> {
+function envelope(message: Message): Uint8Array<ArrayBuffer> {
   const body = new TextEncoder().encode(JSON.stringify(message))
   const framed = new Uint8Array(5 + body.length)
   new DataView(framed.buffer).setUint32(1, body.length)

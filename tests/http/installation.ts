@@ -27,7 +27,7 @@ import { startControlPlane } from '@lelantos-ai/server/reconcilers/control-plane
 import { vi } from 'vitest'
 import { startPostgres } from '../server/postgres.ts'
 
-export const installation = 'abcdef'
+const installation = 'abcdef'
 export const installationKey = randomBytes(32)
 const workerID = newID('worker')
 const buildID = newID('build')

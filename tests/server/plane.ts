@@ -11,7 +11,7 @@ import { createSandbox } from '@lelantos-ai/server/sandboxes/create'
 import { sql } from 'kysely'
 import { ScriptedWorker } from './scripted-worker.ts'
 
-export const installation = 'abcdef'
+const installation = 'abcdef'
 export const installationKey = new Uint8Array(32).fill(7)
 /** Ten times what a calm machine needs for anything here. */
 export const SOON_MS = 10_000

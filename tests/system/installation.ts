@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { LelantosClient } from '@lelantos-ai/sdk'
 
-export const repository = resolve(import.meta.dirname, '../..')
+const repository = resolve(import.meta.dirname, '../..')
 
 export interface Ran {
   readonly code: number | null

@@ -3,8 +3,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import type { LelantosClient, SandboxHandle } from '@lelantos-ai/sdk'
-import { askControl } from '../../packages/daemon/src/control.ts'
-import { homeAt } from '../../packages/daemon/src/home.ts'
+import { askControl } from '@lelantos-ai/daemon/control'
+import { homeAt } from '@lelantos-ai/daemon/home'
 import { Installation } from './installation.ts'
 
 const COUNT = '(i=0; while :; do i=$((i+1)); echo $i > /dev/shm/count; sleep 0.05; done) > /dev/null 2>&1 & echo $!'

@@ -40,7 +40,7 @@ export const publicState: Record<State, PublicState> = {
 }
 
 /** Lifecycle events; on the wire `sandbox.lifecycle.<name>`. */
-export const eventNames = ['created', 'running', 'paused', 'resumed', 'killed', 'stopped', 'error'] as const
+const eventNames = ['created', 'running', 'paused', 'resumed', 'killed', 'stopped', 'error'] as const
 export type EventName = (typeof eventNames)[number]
 
 /** Why a sandbox ended. */

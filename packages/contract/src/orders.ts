@@ -22,7 +22,7 @@ const header = {
   operationID: ID('operation'),
 }
 
-export const CreateOrder = Type.Object({
+const CreateOrder = Type.Object({
   ...header,
   verb: Type.Literal('create'),
   args: Type.Object({
@@ -35,22 +35,22 @@ export const CreateOrder = Type.Object({
     templateID: Type.String({ maxLength: 200 }),
   }),
 })
-export const PauseOrder = Type.Object({
+const PauseOrder = Type.Object({
   ...header,
   verb: Type.Literal('pause'),
   /** The snapshot that the pause makes: named by the server, so that a repeated order makes the same one. */
   args: Type.Object({ snapshotID: ID('snapshot') }),
 })
-export const ResumeOrder = Type.Object({
+const ResumeOrder = Type.Object({
   ...header,
   verb: Type.Literal('resume'),
   args: Type.Object({ snapshotID: ID('snapshot'), endAt: Time }),
 })
 /** Ends the machine and keeps the snapshot that it was resumed from. */
-export const ReleaseOrder = Type.Object({ ...header, verb: Type.Literal('release'), args: Type.Object({}) })
+const ReleaseOrder = Type.Object({ ...header, verb: Type.Literal('release'), args: Type.Object({}) })
 /** Ends the machine and deletes every snapshot that only this sandbox has. */
-export const KillOrder = Type.Object({ ...header, verb: Type.Literal('kill'), args: Type.Object({}) })
-export const DeadlineOrder = Type.Object({
+const KillOrder = Type.Object({ ...header, verb: Type.Literal('kill'), args: Type.Object({}) })
+const DeadlineOrder = Type.Object({
   ...header,
   verb: Type.Literal('deadline'),
   args: Type.Object({ endAt: Time }),
@@ -61,7 +61,7 @@ export type Order = Static<typeof Order>
 export type OrderArgs<V extends Order['verb']> = Extract<Order, { verb: V }>['args']
 
 /** Why a worker did not do what was ordered. `full`, `stale` and `unknown_*` are judged at the door; the others are failures while acting. */
-export const failureCodes = [
+const failureCodes = [
   'stale',
   'full',
   'disk_full',

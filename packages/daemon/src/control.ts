@@ -11,7 +11,7 @@ export type ControlRequest =
   | { readonly verb: 'down'; readonly mode: Suspension }
   | { readonly verb: 'inspect'; readonly sandboxID: string }
 
-export type ControlReply =
+type ControlReply =
   | { readonly kind: 'progress'; readonly text: string }
   | { readonly kind: 'done'; readonly value?: unknown }
   | { readonly kind: 'failed'; readonly message: string }

@@ -43,7 +43,7 @@ export interface WorkerOptions extends Ports {
 }
 
 /** For people: what of a sandbox is on this host. */
-export interface Inspection {
+interface Inspection {
   readonly sandboxID: string
   readonly phase: RosterEntry['phase']
   readonly generation: number

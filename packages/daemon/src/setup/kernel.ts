@@ -61,7 +61,7 @@ async function imagePackage(): Promise<string> {
  * The ELF image in a bzImage (Linux's Documentation/arch/x86/boot.rst): after `setup_sects` sectors and the boot sector, at
  * `payload_offset`, `payload_length` bytes, of which the last four are the uncompressed size. Only zstd, which Debian uses.
  */
-export function elfOf(bzImage: Buffer): Buffer {
+function elfOf(bzImage: Buffer): Buffer {
   if (bzImage.length < 0x260 || bzImage.toString('latin1', 0x202, 0x206) !== 'HdrS')
     throw new Error('not a bzImage: no HdrS at 0x202')
   const start = (bzImage.readUInt8(0x1f1) + 1) * 512 + bzImage.readUInt32LE(0x248)

@@ -69,7 +69,7 @@ export async function runSetup(
 const LOCK_SECONDS = 900
 
 /** The steps in an order that their needs allow. */
-export function steps(options: SetupOptions): Step[] {
+function steps(options: SetupOptions): Step[] {
   const guest = { ...options, stamps: stampsOf(options.home) }
   return [
     systemUserStep(),

@@ -16,7 +16,7 @@ export interface Step {
   readonly run: (context: StepContext) => Promise<string>
 }
 
-export interface StepContext {
+interface StepContext {
   readonly inputs: string
   readonly signal: AbortSignal
   /** For people: shown beside the step's name. */

@@ -118,7 +118,7 @@ function edgeOf(context: Context): Edge {
 }
 
 /** What a route says of where requests go. A paused sandbox is not found, as E2B's clients expect. */
-export function locationOf(route: SandboxRoute | undefined): Location {
+function locationOf(route: SandboxRoute | undefined): Location {
   if (route === undefined || hasEnded(route.state) || route.state === 'paused') return { at: 'absent' }
   if (route.state !== 'running' || route.address === null) return { at: 'moving' }
   return { at: 'running', teamID: route.teamID, address: route.address, machine: route.address }

@@ -87,7 +87,7 @@ export async function waitUntilCreated(context: Context, creating: Moving): Prom
 }
 
 /** Why a create failed, as its caller is told. */
-export function refusalOfCreate({ sandboxID, failure, endReason }: Sandbox): Refused {
+function refusalOfCreate({ sandboxID, failure, endReason }: Sandbox): Refused {
   switch (failure?.code) {
     case 'full':
       return new Refused('capacity_unavailable', 'no worker has room for another sandbox', 5)

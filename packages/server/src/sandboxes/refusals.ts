@@ -12,7 +12,7 @@ export function notFound(sandboxID: string): Refused {
 }
 
 /** Why this move is refused now, or `undefined` when it is legal from that state: who asked was overtaken and may try again. */
-export function refusalOf(wanted: CallerMove, sandboxID: string, state: State): Refused | undefined {
+function refusalOf(wanted: CallerMove, sandboxID: string, state: State): Refused | undefined {
   switch (state) {
     case 'killing':
     case 'stopping':

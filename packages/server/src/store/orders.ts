@@ -17,7 +17,7 @@ export interface StoredOrder {
 }
 
 /** How long one attempt may take, the wait after it included; then any server may send the order again. */
-export const LEASE_MS = 4500
+const LEASE_MS = 4500
 
 export const leaseEnd = (now: Date): Date => new Date(now.getTime() + LEASE_MS)
 

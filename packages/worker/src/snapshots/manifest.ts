@@ -6,7 +6,7 @@ import type { World } from '../engines/engine.ts'
 import { SnapshotError, type MadeWith } from './snapshots.ts'
 
 export const CHUNK_BYTES = 2 * 1024 * 1024
-export const MANIFEST = 'manifest.json'
+const MANIFEST = 'manifest.json'
 const VERSION = 1
 
 export interface FileEntry {

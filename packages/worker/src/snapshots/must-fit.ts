@@ -2,7 +2,7 @@ import type { World } from '../engines/engine.ts'
 import { SnapshotError } from './snapshots.ts'
 
 /** How far apart two TSC rates may be: each boot of a host calibrates anew, and a guest's clock drifts by as much. */
-export const TSC_TOLERANCE_PPM = 200
+const TSC_TOLERANCE_PPM = 200
 
 interface Field {
   readonly name: string

@@ -55,7 +55,7 @@ export async function openVolume(options: VolumeOptions): Promise<OpenVolume> {
 }
 
 /** Bytes that an unprivileged writer may still use. */
-export async function freeBytes(path: string): Promise<number> {
+async function freeBytes(path: string): Promise<number> {
   const { bavail, bsize } = await statfs(path)
   return bavail * bsize
 }

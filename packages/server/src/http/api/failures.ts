@@ -10,7 +10,7 @@ export function errorBody(error: ErrorCode, message: string, requestId: string):
 }
 
 /** What a thrown value means to the client. Everything unknown is a defect of ours. */
-export function refusalOf(thrown: unknown): Refused {
+function refusalOf(thrown: unknown): Refused {
   if (thrown instanceof Refused) return thrown
   if (isStoreAway(thrown)) return new Refused('unavailable', 'the store is away for a moment: try again', 1)
   if (thrown instanceof BusError) return new Refused('unavailable', 'the bus is away for a moment: try again', 1)

@@ -31,7 +31,7 @@ function compile(schema: TSchema, part: 'body' | 'text'): ValidateFunction {
 }
 
 /** What was wrong, of the first and outermost error. */
-export function phrase(errors: readonly ErrorObject[], inBody: boolean): string {
+function phrase(errors: readonly ErrorObject[], inBody: boolean): string {
   const outer = errors.at(-1)
   if (outer === undefined) return 'the request is malformed'
   const field = name(outer, inBody)

@@ -22,7 +22,7 @@ export async function sampleOf({ guests, context }: API, caller: Caller, sandbox
 }
 
 /** The time is ours: a guest may say any. */
-export function parseSample(text: string, at: Date): schemas.Metric {
+function parseSample(text: string, at: Date): schemas.Metric {
   let said: unknown
   try {
     said = JSON.parse(text)
