@@ -17,9 +17,9 @@ import type { TemplateSource } from '@lelantos-ai/worker/templates'
 import { vi } from 'vitest'
 import type { FakeHost } from './fake-host.ts'
 
-export const installation = 'abcdef'
+const installation = 'abcdef'
 export const installationKey = new Uint8Array(32).fill(7)
-export const template: TemplateSource = {
+const template: TemplateSource = {
   name: 'base',
   buildID: newID('build'),
   image: '/dev/null',
