@@ -20,7 +20,7 @@ copy() {
   tar -C "$1" --owner=0 --group=0 --mode=u=rwX,go=rX -cf - . | tar -C "$2" -xf -
 }
 
-set -- --mode=root --variant=minbase --format=directory --quiet
+set -- --mode=root --variant=minbase --format=directory
 set -- "$@" --include="$(sed 's/#.*//' "$here/packages" | tr -s ' \n' ',' | sed 's/^,//;s/,$//')"
 set -- "$@" --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Languages "none"'
 set -- "$@" --dpkgopt='force-unsafe-io' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright'

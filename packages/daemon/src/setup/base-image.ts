@@ -35,7 +35,14 @@ export function baseImageStep(options: { artifacts: string; repository: string }
           LC_ALL: 'C.UTF-8',
           TMPDIR: scratch,
         }
-        await command(['sh', join(recipe, 'build.sh'), image], { env, signal, fate: 'dies_with_us' })
+        await command(['sh', join(recipe, 'build.sh'), image], { env, signal, fate: 'dies_with_us' }).catch(
+          (error: unknown) => {
+            signal.throwIfAborted()
+            throw new Error("the image cannot be made: check this machine's network and /etc/apt/sources.list*", {
+              cause: error,
+            })
+          },
+        )
         for (const file of ['base.ext4', 'base.ext4.packages']) await rename(join(scratch, file), join(folder, file))
         await rm(scratch, { recursive: true })
         return hashOf(inputs, await readFile(join(folder, 'base.ext4.packages')))
