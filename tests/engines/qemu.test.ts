@@ -1,10 +1,11 @@
 // The engine `qemu` on real VMs: the suite of every engine, and what is QEMU's alone. Needs root, QEMU, and set-up's kernel.
 import { execFileSync } from 'node:child_process'
-import { chmod, readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, statfs, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
 import { limits } from '@lelantos-ai/contract'
 import { engineConformance } from '@lelantos-ai/worker/engines/conformance'
-import { EngineError, type Running, type Snapshot } from '@lelantos-ai/worker/engines/engine'
+import type { Running, Snapshot } from '@lelantos-ai/worker/engines/engine'
 import { clone } from '@lelantos-ai/worker/volume/clone'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type QemuRig, qemuRig, shape } from './rig.ts'
@@ -92,34 +93,51 @@ describe('qemu', () => {
   })
 
   it('stops a guest that fills the volume, and lets it go on when there is room', async () => {
-    const filler = join(rig.root, 'filler')
+    // Of ext4 it is known to the block what is free; XFS gives back what it had set aside when it runs short.
+    const small = await mkdtemp(join(tmpdir(), 'lelantos-full-'))
+    const root = join(small, 'vm')
+    await mkdir(root)
+    await writeFile(join(small, 'image'), '')
+    await truncate(join(small, 'image'), 400 * 1_048_576)
+    execFileSync('mke2fs', ['-q', '-F', '-t', 'ext4', '-m', '0', join(small, 'image')])
+    execFileSync('mount', ['-o', 'loop', join(small, 'image'), root])
     let room = 0
     const full: string[] = []
-    const engine = await rig.open({ room: async () => room, onDiskFull: (machineID) => full.push(machineID) })
+    const engine = await rig.open({
+      folder: join(root, 'engines'),
+      clone: (from, to) => clone(from, to, false),
+      room: async () => room,
+      onDiskFull: (machineID) => full.push(machineID),
+    })
     try {
-      const { place, machine } = await running(engine)
-      const { bavail, bsize } = await statfs(rig.root)
-      execFileSync('fallocate', ['-l', String(bavail * bsize - 30_000_000), filler])
-      const writing = rig.probe.write(place, 'large', 100_000_000)
+      const snapshot = await copied(template, join(root, 'snapshot'))
+      const place = { ...(await rig.place()), folder: join(root, 'machine') }
+      await mkdir(place.folder)
+      const { machine } = await running(engine, snapshot, Promise.resolve(place))
+      const { bavail, bsize } = await statfs(root)
+      execFileSync('fallocate', ['-l', String(bavail * bsize - 10_000_000), join(root, 'filler')])
+      const writing = rig.probe.write(place, 'large', 30_000_000)
       writing.catch(() => {})
       await expect.poll(() => full.length, { timeout: 60_000, interval: 10 }).toBeGreaterThan(0)
       expect(full[0]).toBe(place.machineID)
 
       // A save finds no room either; the machine stays what it is.
       const stopped = await machine.stop()
-      const folder = await rig.folder()
-      await expect(stopped.save(folder, { memory: true })).rejects.toThrow(EngineError)
-      expect(await readdir(folder)).toEqual([])
+      await mkdir(join(root, 'saved'))
+      await expect(stopped.save(join(root, 'saved'), { memory: true })).rejects.toThrow(/[Nn]o space/)
+      expect(await readdir(join(root, 'saved'))).toEqual([])
       const again = await stopped.run()
-      await rm(filler)
+      await rm(join(root, 'filler'))
       room = 1
       const hash = await writing
       expect(hash).toMatch(/^[0-9a-f]{64}$/)
       expect(await rig.probe.hash(place, 'large')).toBe(hash)
       await again.kill()
     } finally {
-      await rm(filler, { force: true })
       engine[Symbol.dispose]()
+      await Promise.allSettled(machines.map((machine) => machine.kill()))
+      execFileSync('umount', [root])
+      await rm(small, { recursive: true })
     }
   })
 
@@ -138,6 +156,19 @@ describe('qemu', () => {
     engine[Symbol.dispose]()
   })
 })
+
+/** A sealed copy on another file system. */
+async function copied(snapshot: Snapshot, folder: string): Promise<Snapshot> {
+  await mkdir(folder)
+  const copy = async (path: string) => {
+    const to = join(folder, basename(path))
+    await clone(path, to, false)
+    await chmod(to, 0o444)
+    return to
+  }
+  const [memory, state] = [await copy(snapshot.memory), await copy(snapshot.state)]
+  return { ...snapshot, memory, state, disks: await Promise.all(snapshot.disks.map(copy)) }
+}
 
 async function sealed(
   folder: string,

@@ -128,7 +128,7 @@ const probe: Probe = {
 }
 
 /** Asks until the guest answers: connections made before it is up are lost. */
-export async function ask(place: Place, method: 'GET' | 'POST', path: string): Promise<string> {
+async function ask(place: Place, method: 'GET' | 'POST', path: string): Promise<string> {
   const url = `http://${place.slot.address}:${PORT}`
   const deadline = Date.now() + 60_000
   for (;;) {

@@ -50,6 +50,15 @@ describe('a process', () => {
     expect(sendSignal(identity, 'SIGTERM')).toBe(false)
   })
 
+  it('that nobody has waited for has ended all the same', async () => {
+    const script =
+      '$| = 1; my $pid = fork; exit 0 unless $pid; waitid(); print "$pid\\n"; sleep 60; sub waitid { select undef, undef, undef, 0.01 while `cut -d" " -f3 /proc/$pid/stat` !~ /Z/ }'
+    const child = spawn('perl', ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+    children.push(child)
+    const [line] = (await once(child.stdout, 'data')) as [Buffer]
+    expect(identify(Number(line.toString()))).toBeUndefined()
+  })
+
   it('under SIGSTOP counts as alive, and can be killed', async () => {
     const identity = await sleeper()
     sendSignal(identity, 'SIGSTOP')

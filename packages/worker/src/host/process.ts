@@ -21,8 +21,10 @@ export function identify(pid: number): ProcessIdentity | undefined {
   }
   // Field 2 is the program's name in parentheses and may hold spaces and parentheses itself: fields are counted from the last one.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const state = fields[0]
-  if (state === undefined || state === 'Z' || state === 'X') return undefined
+  const [state, threads] = [fields[0], Number(fields[17])]
+  if (state === undefined || state === 'X') return undefined
+  // The first thread may be a zombie while others still end and hold what the process had open.
+  if (state === 'Z' && threads <= 1) return undefined
   return { pid, startTime: Number(fields[19]) }
 }
 

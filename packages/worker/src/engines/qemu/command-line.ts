@@ -45,7 +45,7 @@ export interface MachineArguments {
  * Files that QEMU inherits open, since its user need not be able to reach their folders. Everything else it opens lies in
  * the machine's folder and is named relative to it.
  */
-export const descriptors = { state: 3, console: 4, kernel: 5, initramfs: 6 } as const
+const descriptors = { state: 3, console: 4, kernel: 5, initramfs: 6 } as const
 
 /** What the guest sees as its CPU. `la57` would cost every page walk of TCG a level. */
 export const cpuModel = { tcg: 'max,la57=off', kvm: 'host' } as const

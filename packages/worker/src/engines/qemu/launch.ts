@@ -29,7 +29,7 @@ export interface Launched {
 /** Folder in the machine's that belongs to QEMU's user: its working folder. The names of all other files are root's. */
 export const runFolder = 'run'
 export const socketName = 'qmp'
-export const logName = 'vmm.log'
+const logName = 'vmm.log'
 
 // Arguments up to `--` are cgroup folders. A core dump would hold the guest's memory.
 const PREPARE = `set -e

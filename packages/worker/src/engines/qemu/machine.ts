@@ -57,6 +57,7 @@ export class QemuMachine {
   #shutdown: string | undefined
   #killed = false
   #over = false
+  #released = false
   #saves = 0
   #waitsForRoom = false
   readonly exited: Promise<Exit>
@@ -89,6 +90,7 @@ export class QemuMachine {
   async kill(): Promise<void> {
     if (!this.#over) this.#killed = true
     await killAndWait(this.#process)
+    if (this.#released) return
     this.#watch.look()
     await this.exited
   }
@@ -96,6 +98,7 @@ export class QemuMachine {
   /** Lets go of a machine that lives on: `exited` will never settle. */
   release(): void {
     this.#over = true
+    this.#released = true
     this.#watch[Symbol.dispose]()
     this.#parts.qmp.close()
   }
