@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { LelantosClient } from '@lelantos-ai/sdk'
 
-const repository = resolve(import.meta.dirname, '../..')
+export const repository = resolve(import.meta.dirname, '../..')
 
 export interface Ran {
   readonly code: number | null
@@ -102,6 +102,11 @@ export class Installation {
     await finished(spawn('umount', ['--quiet', '--lazy', join(this.home, 'vm')]))
     await rm(this.home, { recursive: true, force: true })
   }
+}
+
+/** What `env` tells a shell to export. */
+export async function exportsOf(installation: Installation): Promise<Record<string, string>> {
+  return JSON.parse((await installation.host(['env', '--json'])).stdout) as Record<string, string>
 }
 
 export async function finished(child: ChildProcess, input = ''): Promise<Ran> {

@@ -84,8 +84,6 @@ class SnapshotFolder implements OpenSnapshots {
         disks,
       })
       await writeManifest(draft.folder, manifest)
-      // VMMs reach its files by their paths; nobody but root lists it.
-      await chmod(draft.folder, 0o711)
       await syncFolder(draft.folder)
       await rename(draft.folder, folder) // fails where one is sealed already: it is not empty
       await syncFolder(this.#root)
@@ -145,7 +143,9 @@ class SnapshotFolder implements OpenSnapshots {
 
   /** Drafts and deletions of a run that was interrupted. */
   async sweep(): Promise<void> {
-    await mkdir(this.#root, { recursive: true, mode: 0o711 })
+    await mkdir(this.#root, { recursive: true })
+    // A VMM reaches the files of a snapshot by links in its machine's folder; here no user but root may look.
+    await chmod(this.#root, 0o700)
     for (const name of await readdir(this.#root)) {
       if (name.startsWith('.')) await rm(`${this.#root}/${name}`, { recursive: true, force: true })
     }

@@ -24,7 +24,7 @@ export interface OpenVolume extends Volume {
 }
 
 /** Folders that everyone finds there. */
-const FOLDERS = ['templates', 'snapshots', 'machines', 'engines']
+const FOLDERS = ['snapshots', 'machines', 'engines']
 
 export async function openVolume(options: VolumeOptions): Promise<OpenVolume> {
   const { folder, image, log } = options
