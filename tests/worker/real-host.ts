@@ -9,13 +9,13 @@ import { envdAccessToken, limits, ports, silentLog } from '@lelantos-ai/contract
 import { openQemu } from '@lelantos-ai/worker/engines/qemu/qemu'
 import { httpGuest } from '@lelantos-ai/worker/guest/http-guest'
 import { openCgroups } from '@lelantos-ai/worker/host/cgroups'
+import { tscKHz } from '@lelantos-ai/worker/host/tsc'
 import type { Ports } from '@lelantos-ai/worker/node'
 import { openSlots } from '@lelantos-ai/worker/net/slots'
 import { chooseSubnet } from '@lelantos-ai/worker/net/subnet'
 import { openSnapshots } from '@lelantos-ai/worker/snapshots/open'
 import { buildOf, type TemplateSource } from '@lelantos-ai/worker/templates'
 import { openVolume } from '@lelantos-ai/worker/volume/open'
-import { tscKHz } from '../../packages/daemon/src/doctor/tsc.ts'
 
 const UID_BASE = 631_000
 

@@ -3,9 +3,10 @@
 // the host that every installation writes itself into.
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { newID } from '@lelantos-ai/contract'
+import { writeDurably } from '@lelantos-ai/worker/host/durable'
 import { chooseSubnet } from '@lelantos-ai/worker/net/subnet'
 import type { Home } from './home.ts'
 import { withLock } from './lock.ts'
@@ -99,14 +100,4 @@ async function readJSON<T>(path: string): Promise<T | undefined> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw new Error(`${path} cannot be read`, { cause: error })
   }
-}
-
-/** A file that is whole or absent, whatever happens. */
-export async function writeDurably(path: string, text: string, mode: number): Promise<void> {
-  const temporary = `${path}.${randomBytes(4).toString('hex')}`
-  await writeFile(temporary, text, { mode, flush: true })
-  await rename(temporary, path)
-  const folder = await open(dirname(path), 'r')
-  await folder.sync()
-  await folder.close()
 }

@@ -3,10 +3,11 @@
 // in between knows what it may have begun, and a repeated order gets the answer of the first.
 //
 // Nothing secret is in it: the environment of a create comes again with the repeated order.
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EndReason, Log, Outcome, Verb } from '@lelantos-ai/contract'
 import type { Handle, Shape } from './engines/engine.ts'
+import { DRAFT_SUFFIX, syncFolder, writeDurably } from './host/durable.ts'
 
 export interface RosterEntry {
   readonly sandboxID: string
@@ -70,7 +71,7 @@ export class Roster {
     const entries: RosterEntry[] = []
     const damaged: string[] = []
     for (const name of (await readdir(this.#folder)).sort()) {
-      if (name.endsWith('.new')) {
+      if (name.endsWith(DRAFT_SUFFIX)) {
         // A write that did not come to its rename never happened.
         await rm(join(this.#folder, name), { force: true })
         continue
@@ -91,36 +92,15 @@ export class Roster {
 
   /** Resolves when a power cut would lose nothing of it. */
   write(entry: RosterEntry): Promise<void> {
-    return this.#after(entry.sandboxID, () => this.#write(entry))
+    const path = join(this.#folder, `${entry.sandboxID}.json`)
+    return this.#after(entry.sandboxID, () => writeDurably(path, JSON.stringify(entry), 0o600))
   }
 
   remove(sandboxID: string): Promise<void> {
     return this.#after(sandboxID, async () => {
       await rm(join(this.#folder, `${sandboxID}.json`), { force: true })
-      await this.#syncFolder()
+      await syncFolder(this.#folder)
     })
-  }
-
-  async #write(entry: RosterEntry): Promise<void> {
-    const path = join(this.#folder, `${entry.sandboxID}.json`)
-    const file = await open(`${path}.new`, 'w', 0o600)
-    try {
-      await file.writeFile(JSON.stringify(entry))
-      await file.datasync()
-    } finally {
-      await file.close()
-    }
-    await rename(`${path}.new`, path)
-    await this.#syncFolder()
-  }
-
-  async #syncFolder(): Promise<void> {
-    const folder = await open(this.#folder, 'r')
-    try {
-      await folder.sync()
-    } finally {
-      await folder.close()
-    }
   }
 
   #after(sandboxID: string, step: () => Promise<void>): Promise<void> {

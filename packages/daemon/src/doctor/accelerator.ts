@@ -1,8 +1,9 @@
 // Which accelerator machines run under. KVM is probed, since its device file proves nothing; TCG needs no hardware. What was
 // found is kept in the state folder, so that a later start does not pay for it.
-import { access, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { access, mkdir, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { join } from 'node:path'
+import { writeDurably } from '@lelantos-ai/worker/host/durable'
 import { hashOf } from '../setup/artifact.ts'
 import { command } from '../setup/program.ts'
 import { probe } from './probe.ts'
@@ -37,8 +38,7 @@ export async function kvmWorks(
   }
   const found = await probe('kvm', files)
   await mkdir(join(options.home, 'cache'), { recursive: true, mode: 0o700 })
-  await writeFile(`${file}.new`, JSON.stringify({ key: found.works ? keys.boot : keys.machine, found }))
-  await rename(`${file}.new`, file)
+  await writeDurably(file, JSON.stringify({ key: found.works ? keys.boot : keys.machine, found }), 0o600)
   return found
 }
 

@@ -1,4 +1,5 @@
 // `doctor`: looks at everything that sandboxes need on this machine, by trying it.
+import { tscKHz } from '@lelantos-ai/worker/host/tsc'
 import { artifacts, missingSteps } from '../setup/setup.ts'
 import type { SetupOptions } from '../setup/setup.ts'
 import { kvmWorks } from './accelerator.ts'
@@ -6,7 +7,6 @@ import { type Finding, missing, ok, warning } from './finding.ts'
 import { checkNetwork, checkPort, checkVolume } from './host.ts'
 import { checkCgroups, checkDisk, checkMemory, checkProcessor, checkRelease, checkRoot } from './machine.ts'
 import { probe } from './probe.ts'
-import { tscKHz } from './tsc.ts'
 
 export interface DiagnoseOptions extends SetupOptions {
   readonly host: string

@@ -1,7 +1,7 @@
 // Whether an accelerator boots a guest: known only by booting one. The kernel and initramfs of the installation are started
 // with `lelantos.probe`, on which the guest daemon prints a line and powers off.
 import { spawn } from 'node:child_process'
-import { tscKHz } from './tsc.ts'
+import { tscKHz } from '@lelantos-ai/worker/host/tsc'
 
 export type Accelerator = 'kvm' | 'tcg'
 

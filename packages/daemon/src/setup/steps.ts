@@ -1,8 +1,9 @@
 // Set-up is a set of steps, each a pure function of its inputs. A step that is done leaves a stamp: the hash of what it was
 // made from and the name of what it made. It is skipped while both still hold, so set-up may be interrupted anywhere and
 // goes on where it was. Independent steps run side by side.
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { writeDurably } from '@lelantos-ai/worker/host/durable'
 
 export interface Step {
   readonly name: string
@@ -65,12 +66,6 @@ export async function readStamp(stamps: string, step: string): Promise<Stamp | u
   return undefined
 }
 
-async function writeStamp(stamps: string, step: string, stamp: Stamp): Promise<void> {
-  const temporary = join(stamps, `.${step}.${process.pid}`)
-  await writeFile(temporary, JSON.stringify(stamp) + '\n', { flush: true })
-  await rename(temporary, join(stamps, step))
-}
-
 /**
  * Runs what is not done yet. Rejects with the first `StepError`, after every step in flight has ended; no other was
  * begun.
@@ -120,6 +115,6 @@ async function runStep(step: Step, { stamps, signal, report }: StepOptions): Pro
   report({ step: step.name, state: 'start' })
   let noted: string | undefined
   const product = await step.run({ inputs, signal, note: (text) => (noted = text) })
-  await writeStamp(stamps, step.name, { inputs, product })
+  await writeDurably(join(stamps, step.name), `${JSON.stringify({ inputs, product } satisfies Stamp)}\n`, 0o644)
   report({ step: step.name, state: 'done', ms: elapsed(), ...(noted === undefined ? {} : { note: noted }) })
 }

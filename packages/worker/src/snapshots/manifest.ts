@@ -1,8 +1,9 @@
 // The manifest of a snapshot: what it is, and of each of its files the hash of every 2 MiB chunk. It is written last; a
 // folder without one is no snapshot. A digest over the whole text makes a flipped bit in it as visible as one in a file.
 import { hash } from 'node:crypto'
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import type { World } from '../engines/engine.ts'
+import { replaceFile } from '../host/durable.ts'
 import { SnapshotError, type MadeWith } from './snapshots.ts'
 
 export const CHUNK_BYTES = 2 * 1024 * 1024
@@ -71,28 +72,5 @@ export async function readManifest(folder: string, snapshotID: string): Promise<
 /** Two lines, the digest and the JSON that it is of. In place at once or not at all, and durable as soon as the folder is synced. */
 export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
   const body = JSON.stringify(manifest)
-  const temporary = `${folder}/.${MANIFEST}`
-  try {
-    const file = await open(temporary, 'w', 0o400)
-    try {
-      await file.writeFile(`${hash('sha256', body)}\n${body}\n`)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, `${folder}/${MANIFEST}`)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  }
-}
-
-/** Makes the names in a folder durable. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+  await replaceFile(`${folder}/${MANIFEST}`, `${hash('sha256', body)}\n${body}\n`, 0o400)
 }
