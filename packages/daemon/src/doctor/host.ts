@@ -4,7 +4,7 @@ import { constants } from 'node:fs'
 import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { command, CommandError } from '../setup/program.ts'
+import { command, isNotInstalled } from '../setup/program.ts'
 import { type Finding, missing, ok, warning } from './finding.ts'
 import { existing } from './machine.ts'
 
@@ -63,8 +63,7 @@ async function tryLoopMount(folder: string): Promise<Finding> {
     await command(['mkfs.xfs', '-q', image])
     await command(['mount', '-o', 'loop', image, mount])
   } catch (error) {
-    if (error instanceof CommandError && error.message.endsWith('is not installed'))
-      return missing('volume', `unknown: ${error.message}`, SETUP)
+    if (isNotInstalled(error)) return missing('volume', `unknown: ${error.message}`, SETUP)
     return warning(
       'volume',
       `an XFS file cannot be mounted (${reason(error)}): clones are sparse copies, slower and bigger`,

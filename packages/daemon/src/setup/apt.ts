@@ -2,7 +2,8 @@
 // the next run waits for its lock.
 import { mkdir, readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { command, CommandError } from './program.ts'
+import { CommandError } from '@lelantos-ai/worker/host/command'
+import { command } from './program.ts'
 
 export interface Release {
   /** `debian` */
@@ -33,7 +34,7 @@ export async function missingPackages(packages: readonly string[]): Promise<stri
 export async function installedVersions(packages: readonly string[]): Promise<Map<string, string>> {
   const format = '${Package} ${db:Status-Abbrev} ${Version}\n'
   const listed = await command(['dpkg-query', '-W', '-f', format, ...packages]).catch((error: unknown) => {
-    if (error instanceof CommandError) return error.output // exit 1: some are unknown; the others are listed all the same
+    if (error instanceof CommandError) return error.stdout // exit 1: some are unknown; the others are listed all the same
     throw error
   })
   const versions = new Map<string, string>()

@@ -10,10 +10,19 @@ describe('command', () => {
   })
 
   it('names program, arguments, exit code and stderr of a failure', async () => {
-    const error = await command('sh', ['-c', 'echo wrong >&2; exit 3'], { deadlineMs }).catch((e: unknown) => e)
+    const error = await command('sh', ['-c', 'echo half; echo wrong >&2; exit 3'], { deadlineMs }).catch(
+      (e: unknown) => e,
+    )
     expect(error).toBeInstanceOf(CommandError)
-    expect(error).toMatchObject({ program: 'sh', exitCode: 3, stderr: 'wrong\n' })
-    expect((error as Error).message).toContain('exited with 3: wrong')
+    expect(error).toMatchObject({ how: 'exited with 3', exitCode: 3, stdout: 'half\n', stderr: 'wrong\n' })
+    expect((error as Error).message).toBe('sh -c echo half; echo wrong >&2; exit 3 exited with 3: wrong')
+  })
+
+  it('shows the last lines of one that said much', async () => {
+    const script = 'for n in $(seq 20000); do echo line $n >&2; done; exit 1'
+    const error = await command('sh', ['-c', script], { deadlineMs }).catch((e: unknown) => e as Error)
+    const shown = Array.from({ length: 15 }, (_, n) => `    line ${19_986 + n}`)
+    expect((error as Error).message.split('\n').slice(1)).toEqual(shown)
   })
 
   it('kills at the deadline, with the children that hold its output', async () => {

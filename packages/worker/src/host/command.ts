@@ -20,26 +20,32 @@ export interface CommandOutput {
   readonly stderr: string
 }
 
-/** The program failed, was killed, ran past its deadline or could not be started. */
+/** The program failed, was killed, ran past its deadline or could not be started: `how`, with the end of what it said. */
 export class CommandError extends Error {
-  readonly program: string
+  readonly argv: readonly string[]
+  readonly how: string
   /** Absent when it did not come to an end of its own. */
   readonly exitCode: number | undefined
+  readonly stdout: string
   readonly stderr: string
   constructor(
-    message: string,
-    about: { program: string; exitCode?: number | undefined; stderr: string },
-    options?: ErrorOptions,
+    argv: readonly string[],
+    how: string,
+    ended: CommandOutput & { exitCode?: number | undefined; cause?: unknown },
   ) {
-    super(message, options)
+    super(`${wordsOf(argv)} ${how}${lastLines(ended.stderr)}`, ended.cause === undefined ? {} : { cause: ended.cause })
     this.name = 'CommandError'
-    this.program = about.program
-    this.exitCode = about.exitCode
-    this.stderr = about.stderr
+    this.argv = argv
+    this.how = how
+    this.exitCode = ended.exitCode
+    this.stdout = ended.stdout
+    this.stderr = ended.stderr
   }
 }
 
+/** Of standard error, the last bytes and lines: programs say at their end why they end. */
 const STDERR_BYTES_MAX = 65_536
+const SHOWN_LINES = 15
 
 /** Resolves with what it printed when it exits with 0, else rejects with `CommandError`. */
 export async function command(
@@ -56,9 +62,9 @@ export async function command(
   })
   let stdout = ''
   let stderr = ''
-  let failure: { message: string; cause?: unknown } | undefined
-  const giveUp = (message: string, cause?: unknown) => {
-    failure ??= { message, cause }
+  let failure: { how: string; cause?: unknown } | undefined
+  const giveUp = (how: string, cause?: unknown) => {
+    failure ??= { how, cause }
     killGroup(child)
   }
   const timer = setTimeout(() => giveUp(`took longer than ${options.deadlineMs} ms`), options.deadlineMs)
@@ -70,35 +76,38 @@ export async function command(
     if (stdout.length > outputBytesMax) giveUp(`printed more than ${outputBytesMax} bytes`)
   })
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    if (stderr.length < STDERR_BYTES_MAX) stderr += text.slice(0, STDERR_BYTES_MAX - stderr.length)
+    stderr = (stderr + text).slice(-STDERR_BYTES_MAX)
   })
   // A program that ends without reading its input breaks the pipe; its exit code tells whether that was wrong.
   child.stdin.on('error', () => {})
   child.stdin.end(options.input ?? '')
-  try {
-    const end = await ended(child)
-    if (!failure && end.exitCode === 0) return { stdout, stderr }
-    const what = failure?.message ?? (end.signal ? `was killed by ${end.signal}` : `exited with ${end.exitCode}`)
-    const words = [program, ...args].join(' ')
-    throw new CommandError(
-      `${words.length > 300 ? `${words.slice(0, 300)}...` : words} ${what}${stderr ? `: ${stderr.trim()}` : ''}`,
-      { program, exitCode: failure ? undefined : (end.exitCode ?? undefined), stderr },
-      failure?.cause === undefined ? undefined : { cause: failure.cause },
-    )
-  } catch (error) {
-    if (error instanceof CommandError) throw error
-    throw new CommandError(`${program} could not be started`, { program, stderr }, { cause: error })
-  } finally {
-    clearTimeout(timer)
-    options.signal?.removeEventListener('abort', onAbort)
-  }
+  const end = await ended(child)
+  clearTimeout(timer)
+  options.signal?.removeEventListener('abort', onAbort)
+  if (!failure && end.exitCode === 0) return { stdout, stderr }
+  const { how, exitCode, cause } = failure ? { ...failure, exitCode: undefined } : end
+  throw new CommandError([program, ...args], how, { stdout, stderr, exitCode, cause })
 }
 
-function ended(child: ChildProcess): Promise<{ exitCode: number | null; signal: NodeJS.Signals | null }> {
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (exitCode, signal) => resolve({ exitCode, signal }))
+/** Never rejects. */
+function ended(child: ChildProcess): Promise<{ how: string; exitCode?: number; cause?: unknown }> {
+  return new Promise((resolve) => {
+    child.once('error', (cause) => resolve({ how: 'could not be started', cause }))
+    child.once('close', (exitCode, signal) =>
+      resolve(exitCode === null ? { how: `was killed by ${signal}` } : { how: `exited with ${exitCode}`, exitCode }),
+    )
   })
+}
+
+function wordsOf(argv: readonly string[]): string {
+  const words = argv.join(' ')
+  return words.length > 300 ? `${words.slice(0, 300)}...` : words
+}
+
+function lastLines(text: string): string {
+  const lines = text.trim().split('\n').slice(-SHOWN_LINES)
+  if (lines.length > 1) return `:\n${lines.map((line) => `    ${line}`).join('\n')}`
+  return lines[0] === '' ? '' : `: ${lines[0]}`
 }
 
 function killGroup(child: ChildProcess): void {
