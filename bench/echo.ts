@@ -30,12 +30,7 @@ export async function echo(door: Door): Promise<void> {
 }
 
 /** Resolves with the body of a 2xx reply. */
-function post(
-  door: Door,
-  path: string,
-  body: Buffer,
-  headers: Readonly<Record<string, string>>,
-): Promise<string> {
+function post(door: Door, path: string, body: Buffer, headers: Readonly<Record<string, string>>): Promise<string> {
   return new Promise((resolve, reject) => {
     const sent = request(
       {

@@ -1,6 +1,6 @@
 // Rules of the house that no linter knows. Each names the file, the line and what to do. Exit code 1 when one is broken.
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 
 interface Rule {
   readonly files: RegExp
@@ -62,5 +62,15 @@ for (const file of files) {
       broken++
     }
   })
+}
+// A promise that names a test which is not there is not kept by it.
+for (const page of files.filter((file) => file.endsWith('.md'))) {
+  for (const [, path = ''] of readFileSync(page, 'utf8').matchAll(
+    /`((?:packages|tests|bench|tools|guest|templates)\/[\w./-]*)`/g,
+  )) {
+    if (existsSync(path)) continue
+    console.log(`${page}: there is no ${path}`)
+    broken++
+  }
 }
 process.exit(broken === 0 ? 0 : 1)

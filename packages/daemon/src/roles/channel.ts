@@ -20,7 +20,9 @@ export async function runRole<To extends Message, From extends Message>(
   const log = processLog(name, 'info')
   const ending = Promise.withResolvers<Extract<To, { kind: 'stop' }> | undefined>()
   const first = Promise.withResolvers<Starting<To>>()
-  let running: Running<To> | undefined
+  // What is asked while the role still starts is answered once it has.
+  const started = Promise.withResolvers<Running<To>>()
+  started.promise.catch(() => {}) // the failure is said below
   const say = (message: Said<From>) => {
     if (process.connected) process.send?.(message)
   }
@@ -28,7 +30,8 @@ export async function runRole<To extends Message, From extends Message>(
     if (message.kind === 'start') first.resolve(message as Starting<To>)
     else if (message.kind === 'stop') ending.resolve(message as Extract<To, { kind: 'stop' }>)
     else {
-      running?.see(message).catch((err: unknown) => {
+      const seen = started.promise.then((running) => running.see(message))
+      seen.catch((err: unknown) => {
         log.error({ err }, `${message.kind} failed`)
         say({ kind: 'failed', message: err instanceof Error ? err.message : String(err) })
       })
@@ -42,8 +45,10 @@ export async function runRole<To extends Message, From extends Message>(
       process.exit(70)
     })
   }
+  let running: Running<To>
   try {
     running = await start(await first.promise, say)
+    started.resolve(running)
   } catch (err) {
     log.error({ err }, `${name} could not start`)
     say({ kind: 'failed', message: chain(err) })
