@@ -1,5 +1,5 @@
 // The in-process twin of the bus, for unit tests and for a server and worker in one process. Messages are copied as JSON,
-// as a real bus would. It passes the same suite as the NATS adapter (`tests/bus.test.ts`).
+// as a real bus would. It passes the same suite as the NATS adapter (`tests/bus/bus.test.ts`).
 import { type Bus, BusError, type Subscription } from './bus.ts'
 
 /** What a test can do to messages: each request or publication is delivered `copies` times, each after `delayMs`. */

@@ -23,7 +23,6 @@ export const errors = {
   payload_too_large: { status: 413, means: 'The body is longer than the limit that the message names.' },
   unsupported_media_type: { status: 415, means: 'The body is of a type that the route does not take.' },
   idempotency_mismatch: { status: 422, means: 'The Idempotency-Key was used with another request body.' },
-  rate_limited: { status: 429, means: 'Too many requests: the Retry-After header says when to come again.' },
   headers_too_large: { status: 431, means: 'The request headers are longer than the limit.' },
   internal: { status: 500, means: 'A defect of Lelantos: the request id finds it in the log.' },
   create_failed: { status: 500, means: 'The sandbox could not be created: the message says why.' },

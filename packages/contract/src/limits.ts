@@ -57,7 +57,6 @@ export const limits = {
 export const ports = {
   api: 3000,
   envd: 49_983,
-  codeInterpreter: 49_999,
   dns: 53,
 } as const
 
@@ -70,5 +69,5 @@ export const guestNetwork = {
   gatewayMAC: '02:00:00:00:00:02',
 } as const
 
-/** The envd version the guest daemon reports: what it implements of E2B's wire (`docs/e2b.md`), so that clients ask for no more. */
+/** The envd version the guest daemon reports: what it implements of E2B's wire, so that clients ask for no more. */
 export const ENVD_VERSION = '0.5.7'

@@ -7,8 +7,8 @@ import * as schemas from './schemas.ts'
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json }
 type JsonObject = { [name: string]: Json }
 
-/** What every route can refuse with, and every route that has a body. */
-const EVERY: readonly ErrorCode[] = ['bad_request', 'headers_too_large', 'rate_limited', 'internal', 'unavailable']
+/** What every route can refuse with; then those that need a key, and those that have a body. */
+const EVERY: readonly ErrorCode[] = ['bad_request', 'headers_too_large', 'internal', 'unavailable']
 const WITH_KEY: readonly ErrorCode[] = ['unauthorized', 'forbidden']
 const WITH_BODY: readonly ErrorCode[] = ['payload_too_large', 'unsupported_media_type', 'request_timeout']
 const BINARY: JsonObject = { type: 'string', format: 'binary' }

@@ -30,7 +30,7 @@ const CreateOrder = Type.Object({
     cpuCount: Type.Integer({ minimum: limits.cpuCount.minimum, maximum: limits.cpuCount.maximum }),
     memoryMB: Type.Integer({ minimum: limits.memoryMB.minimum, maximum: limits.memoryMB.maximum }),
     endAt: Time,
-    /** The sandbox's environment, sealed with the installation's key (`sealed.ts`); empty when there is none. */
+    /** The sandbox's environment, sealed with the installation's key (`secrets.ts`); empty when there is none. */
     environment: Type.String({ maxLength: 1_048_576 }),
     templateID: Type.String({ maxLength: 200 }),
   }),

@@ -10,6 +10,7 @@ export type ClientErrorCode =
   | 'invalid_reply'
   | 'invalid_option'
   | 'already_exists'
+  | 'rate_limited'
   | 'no_metrics'
 
 export interface ErrorDetails {
@@ -48,7 +49,7 @@ export class AuthenticationError extends LelantosError {}
 export class NotFoundError extends LelantosError {}
 /** The thing is in a state that does not allow this; the message names it. Status 409. */
 export class ConflictError extends LelantosError {}
-/** Too many requests. Status 429. */
+/** Too many requests, in the opinion of a proxy before the API. Status 429. */
 export class RateLimitError extends LelantosError {}
 /** A part of the installation, or the sandbox, does not answer for now. Status 502, 503. */
 export class UnavailableError extends LelantosError {}
@@ -59,7 +60,7 @@ export class TimeoutError extends LelantosError {}
 /** No reply: the server could not be reached, or the connection was lost. */
 export class ConnectionError extends LelantosError {}
 
-const byStatus: Record<number, { readonly type: typeof LelantosError; readonly code: ErrorCode }> = {
+const byStatus: Record<number, { readonly type: typeof LelantosError; readonly code: LelantosError['code'] }> = {
   400: { type: InvalidRequestError, code: 'bad_request' },
   401: { type: AuthenticationError, code: 'unauthorized' },
   403: { type: AuthenticationError, code: 'forbidden' },

@@ -34,7 +34,6 @@ export type ErrorCode =
   | 'payload_too_large'
   | 'unsupported_media_type'
   | 'idempotency_mismatch'
-  | 'rate_limited'
   | 'headers_too_large'
   | 'internal'
   | 'create_failed'
