@@ -112,7 +112,7 @@ describe('qemu', () => {
     try {
       const snapshot = await copied(template, join(root, 'snapshot'))
       const place = { ...(await rig.place()), folder: join(root, 'machine') }
-      await mkdir(place.folder)
+      for (const folder of [place.folder, join(root, 'saved')]) await mkdir(folder)
       const { machine } = await running(engine, snapshot, Promise.resolve(place))
       const { bavail, bsize } = await statfs(root)
       execFileSync('fallocate', ['-l', String(bavail * bsize - 10_000_000), join(root, 'filler')])
@@ -123,7 +123,6 @@ describe('qemu', () => {
 
       // A save finds no room either; the machine stays what it is.
       const stopped = await machine.stop()
-      await mkdir(join(root, 'saved'))
       await expect(stopped.save(join(root, 'saved'), { memory: true })).rejects.toThrow(/[Nn]o space/)
       expect(await readdir(join(root, 'saved'))).toEqual([])
       const again = await stopped.run()
