@@ -1,23 +1,15 @@
 // Creating sandboxes, against a real PostgreSQL and scripted workers: placement, refusals, secrets, repetition.
-import { limits, type Outcome, type State, unseal } from '@lelantos-ai/contract'
+import { limits, type State, unseal } from '@lelantos-ai/contract'
 import { createSandbox } from '@lelantos-ai/server/sandboxes/create'
-import { sandboxLogs } from '@lelantos-ai/server/sandboxes/logs'
 import type { Store } from '@lelantos-ai/server/store/store'
 import { sql } from 'kysely'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { installationKey, type Plane, refusal, startPlane } from './plane.ts'
-import { startPostgres, type TestPostgres } from './postgres.ts'
+import { afterEach, describe, expect, it } from 'vitest'
+import { installationKey, lines, type Plane, refusal, startPlane } from './plane.ts'
+import { withStore } from './postgres.ts'
+import { fails } from './scripted-worker.ts'
 
-let postgres: TestPostgres
 let store: Store
-beforeAll(async () => {
-  postgres = await startPostgres()
-  store = await postgres.open()
-})
-afterAll(async () => {
-  await store[Symbol.asyncDispose]()
-  await postgres[Symbol.asyncDispose]()
-})
+withStore((opened) => (store = opened))
 
 let plane: Plane | undefined
 const start = async (options: Parameters<typeof startPlane>[1] = {}) => (plane = await startPlane(store, options))
@@ -25,12 +17,6 @@ afterEach(async () => {
   await plane?.[Symbol.asyncDispose]()
   plane = undefined
 })
-
-const fails = (code: string) => (): Outcome => ({ status: 'failed', code, message: `it was ${code}` }) as Outcome
-const lines = async ({ context, caller }: Plane, sandboxID: string) =>
-  (await sandboxLogs(context, caller, sandboxID, { start: 0, limit: 100 })).map(({ line }) =>
-    line.replace('sandbox.lifecycle.', ''),
-  )
 
 describe('create', () => {
   it('runs when it answers, and says so in its log', async () => {

@@ -7,21 +7,13 @@ import { upsertBuiltIn } from '@lelantos-ai/server/templates/built-in'
 import { getTemplate, listTemplates } from '@lelantos-ai/server/templates/templates'
 import { silentLog } from '@lelantos-ai/contract'
 import { sql } from 'kysely'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Plane, refusal, startPlane, until } from './plane.ts'
-import { startPostgres, type TestPostgres } from './postgres.ts'
+import { withStore } from './postgres.ts'
 
-let postgres: TestPostgres
 let store: Store
 let plane: Plane
-beforeAll(async () => {
-  postgres = await startPostgres()
-  store = await postgres.open()
-})
-afterAll(async () => {
-  await store[Symbol.asyncDispose]()
-  await postgres[Symbol.asyncDispose]()
-})
+withStore((opened) => (store = opened))
 beforeEach(async () => {
   plane = await startPlane(store)
 })

@@ -4,20 +4,13 @@ import { move, type Move } from '@lelantos-ai/server/store/moves'
 import { pageOfEvents } from '@lelantos-ai/server/store/events'
 import type { Store } from '@lelantos-ai/server/store/store'
 import { sql } from 'kysely'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { emptyStore } from './plane.ts'
-import { startPostgres, type TestPostgres } from './postgres.ts'
+import { type TestPostgres, withStore } from './postgres.ts'
 
 let postgres: TestPostgres
 let store: Store
-beforeAll(async () => {
-  postgres = await startPostgres()
-  store = await postgres.open()
-})
-afterAll(async () => {
-  await store[Symbol.asyncDispose]()
-  await postgres[Symbol.asyncDispose]()
-})
+withStore((...opened) => ([store, postgres] = opened))
 
 const team = { teamID: newID('team'), other: newID('team') }
 const template = newID('template')

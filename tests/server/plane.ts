@@ -4,6 +4,7 @@ import { type Log, newID, silentLog } from '@lelantos-ai/contract'
 import { type Context, openContext } from '@lelantos-ai/server/context'
 import { startControlPlane } from '@lelantos-ai/server/reconcilers/control-plane'
 import type { Caller, NewSandbox, Sandbox } from '@lelantos-ai/server/sandboxes/sandbox'
+import { sandboxLogs } from '@lelantos-ai/server/sandboxes/logs'
 import { readSandbox } from '@lelantos-ai/server/store/sandboxes'
 import { teamNamed } from '@lelantos-ai/server/store/keys'
 import type { Store } from '@lelantos-ai/server/store/store'
@@ -108,6 +109,12 @@ export async function startPlane(store: Store, options: PlaneOptions = {}): Prom
     }),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }
+}
+
+/** The lifecycle events of a sandbox, as its caller reads them. */
+export async function lines({ context, caller }: Plane, sandboxID: string): Promise<string[]> {
+  const logged = await sandboxLogs(context, caller, sandboxID, { start: 0, limit: 100 })
+  return logged.map(({ line }) => line.replace('sandbox.lifecycle.', ''))
 }
 
 /** Waits for a predicate; fails, saying what was waited for, after `deadlineMs`. */

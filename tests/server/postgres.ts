@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { silentLog } from '@lelantos-ai/contract'
 import { type PrivatePostgres, startPrivatePostgres } from '@lelantos-ai/daemon/adapters/private-postgres'
 import { openStore, type Store } from '@lelantos-ai/server/store/store'
+import { afterAll, beforeAll } from 'vitest'
 
 const number = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }))
 /** Debian's package makes this user; any that is not root would do. */
@@ -33,4 +34,14 @@ export async function startPostgres(): Promise<TestPostgres> {
     open: () => openStore({ socketFolder: postgres.socketFolder, user: user.name }, silentLog),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }
+}
+
+/** Gives a file's tests a PostgreSQL of their own, and a store that is open on it from before the first to after the last. */
+export function withStore(opened: (store: Store, postgres: TestPostgres) => void): void {
+  const parts = new AsyncDisposableStack()
+  beforeAll(async () => {
+    const postgres = parts.use(await startPostgres())
+    opened(parts.use(await postgres.open()), postgres)
+  })
+  afterAll(() => parts.disposeAsync())
 }

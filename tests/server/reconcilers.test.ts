@@ -1,5 +1,5 @@
 // What happens without a caller: deadlines, overdue transitions, reports, silence, shutdown and start.
-import { limits, newID, type Order, type Outcome, type State, subjects } from '@lelantos-ai/contract'
+import { limits, newID, type Outcome, type State, subjects } from '@lelantos-ai/contract'
 import { holdings } from '@lelantos-ai/server/reconcilers/holdings'
 import { housekeeping } from '@lelantos-ai/server/reconcilers/housekeeping'
 import { overdue } from '@lelantos-ai/server/reconcilers/overdue'
@@ -13,20 +13,13 @@ import { setTimeout as setSandboxTimeout } from '@lelantos-ai/server/sandboxes/t
 import { wakeAll } from '@lelantos-ai/server/sandboxes/wake'
 import type { Store } from '@lelantos-ai/server/store/store'
 import { sql } from 'kysely'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { type Plane, refusal, SOON_MS, startPlane, until } from './plane.ts'
-import { startPostgres, type TestPostgres } from './postgres.ts'
+import { withStore } from './postgres.ts'
+import { hangs } from './scripted-worker.ts'
 
-let postgres: TestPostgres
 let store: Store
-beforeAll(async () => {
-  postgres = await startPostgres()
-  store = await postgres.open()
-})
-afterAll(async () => {
-  await store[Symbol.asyncDispose]()
-  await postgres[Symbol.asyncDispose]()
-})
+withStore((opened) => (store = opened))
 let plane: Plane | undefined
 const start = async (options: Parameters<typeof startPlane>[1] = {}) => (plane = await startPlane(store, options))
 afterEach(async () => {
@@ -34,7 +27,6 @@ afterEach(async () => {
   plane = undefined
 })
 
-const hangs = (verb: string) => (order: Order) => (order.verb === verb ? new Promise<Outcome>(() => {}) : undefined)
 const events = async (sandboxID: string) =>
   (
     await sql<{ line: string }>`select line from events where sandbox_id = ${sandboxID} order by sequence`.execute(

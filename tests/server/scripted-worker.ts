@@ -30,6 +30,13 @@ export interface ScriptedWorkerOptions {
 
 export type Script = (order: Order) => Outcome | Promise<Outcome> | undefined
 
+/** A script whose orders all fail with this code. */
+export const fails = (code: string) => (): Outcome => ({ status: 'failed', code, message: `it was ${code}` }) as Outcome
+
+/** A script whose orders of this verb are taken and never end. */
+export const hangs = (verb: string) => (order: Order) =>
+  order.verb === verb ? new Promise<Outcome>(() => {}) : undefined
+
 const WORKING_AFTER_MS = 30
 
 export class ScriptedWorker implements AsyncDisposable {

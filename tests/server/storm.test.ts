@@ -10,20 +10,12 @@ import { resumeSandbox } from '@lelantos-ai/server/sandboxes/resume'
 import { setTimeout as setSandboxTimeout } from '@lelantos-ai/server/sandboxes/timeout'
 import type { Store } from '@lelantos-ai/server/store/store'
 import { sql } from 'kysely'
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { afterEach, expect, it } from 'vitest'
 import { type Plane, SOON_MS, startPlane, testContext, until } from './plane.ts'
-import { startPostgres, type TestPostgres } from './postgres.ts'
+import { withStore } from './postgres.ts'
 
-let postgres: TestPostgres
 let store: Store
-beforeAll(async () => {
-  postgres = await startPostgres()
-  store = await postgres.open()
-})
-afterAll(async () => {
-  await store[Symbol.asyncDispose]()
-  await postgres[Symbol.asyncDispose]()
-})
+withStore((opened) => (store = opened))
 let plane: Plane | undefined
 afterEach(async () => plane?.[Symbol.asyncDispose]())
 
