@@ -9,6 +9,7 @@ import type { Caller } from '../../sandboxes/sandbox.ts'
 import { refreshSandbox } from '../../sandboxes/timeout.ts'
 import { getTemplate } from '../../templates/templates.ts'
 import { type API, callerOf } from '../api/answers.ts'
+import { sandboxTimeout } from '../api/client.ts'
 import { wantedSandbox } from '../native/wanted.ts'
 import { wireCreated } from '../native/wire.ts'
 import { foreignLogs } from './logs.ts'
@@ -42,7 +43,7 @@ export function addSandboxRoutes(plain: FastifyInstance, api: API): void {
   for (const url of ['/sandboxes/:sandboxID/connect', '/v2/sandboxes/:sandboxID/connect'] as const) {
     app.post(url, { ...keyed, schema: { params: ID, body: Connect } }, async (request, reply) => {
       refuseForeignOptions(request.body)
-      const timeoutSeconds = request.body.timeout ?? limits.timeoutSeconds.e2bV2
+      const timeoutSeconds = sandboxTimeout(request, request.body.timeout) ?? limits.timeoutSeconds.e2bV2
       const { sandboxID } = request.params
       const { sandbox, resumed } = await connectSandbox(context, caller(request), sandboxID, { timeoutSeconds })
       return reply.code(resumed ? 201 : 200).send(wireCreated(context, sandbox))
@@ -53,7 +54,8 @@ export function addSandboxRoutes(plain: FastifyInstance, api: API): void {
     '/sandboxes/:sandboxID/refreshes',
     { ...keyed, schema: { params: ID, body: Refreshes } },
     async (request, reply) => {
-      await refreshSandbox(context, caller(request), request.params.sandboxID, request.body.duration)
+      const seconds = sandboxTimeout(request, request.body.duration)
+      await refreshSandbox(context, caller(request), request.params.sandboxID, seconds)
       return reply.code(204).send()
     },
   )
@@ -67,8 +69,9 @@ export function addSandboxRoutes(plain: FastifyInstance, api: API): void {
     ),
   }))
 
-  app.get('/sandboxes/metrics', keyed, async (request) => ({
-    sandboxes: await latestMetrics(api, caller(request), (request.query as { sandbox_ids?: string }).sandbox_ids),
+  const Ids = Type.Object({ sandbox_ids: Type.Optional(Type.String()) })
+  app.get('/sandboxes/metrics', { ...keyed, schema: { querystring: Ids } }, async (request) => ({
+    sandboxes: await latestMetrics(api, caller(request), request.query.sandbox_ids),
   }))
 
   const Alias = Type.Object({ alias: Type.String() })

@@ -4,6 +4,7 @@ import { pauseSandbox } from '../../sandboxes/pause.ts'
 import { resumeSandbox } from '../../sandboxes/resume.ts'
 import { refreshSandbox, setTimeout } from '../../sandboxes/timeout.ts'
 import type { Answers } from '../api/answers.ts'
+import { sandboxTimeout } from '../api/client.ts'
 import { refuseForeignOptions } from '../e2b/options.ts'
 import { wireCreated } from './wire.ts'
 
@@ -22,17 +23,18 @@ export const lifecycleAnswers: LifecycleAnswers = {
     await pauseSandbox(context, caller, params.sandboxID)
   },
 
-  async resumeSandbox({ context }, { params, body, caller }) {
+  async resumeSandbox({ context }, { params, body, caller, request }) {
     refuseForeignOptions(body)
-    const options = body.timeout === undefined ? {} : { timeoutSeconds: body.timeout }
+    const timeoutSeconds = sandboxTimeout(request, body.timeout)
+    const options = timeoutSeconds === undefined ? {} : { timeoutSeconds }
     return wireCreated(context, await resumeSandbox(context, caller, params.sandboxID, options))
   },
 
-  async setSandboxTimeout({ context }, { params, body, caller }) {
-    await setTimeout(context, caller, params.sandboxID, body.timeout)
+  async setSandboxTimeout({ context }, { params, body, caller, request }) {
+    await setTimeout(context, caller, params.sandboxID, sandboxTimeout(request, body.timeout))
   },
 
-  async refreshSandbox({ context }, { params, body, caller }) {
-    await refreshSandbox(context, caller, params.sandboxID, body.timeout ?? body.duration)
+  async refreshSandbox({ context }, { params, body, caller, request }) {
+    await refreshSandbox(context, caller, params.sandboxID, sandboxTimeout(request, body.timeout ?? body.duration))
   },
 }
