@@ -112,6 +112,24 @@ describe('a sandbox', () => {
     expect(Math.abs((await left('/v2/sandboxes', 'e2b-js-sdk/2.51.0')) - 300)).toBeLessThan(5)
   })
 
+  it('ends at once for an E2B client that gives it no time, and never for ours', async () => {
+    await using ours = await created({ timeout: 0 })
+    await using theirs = await created({ timeout: 60 })
+    const e2b = { 'user-agent': 'e2b-js-sdk/2.51.0' }
+    const given = await call('POST', `/sandboxes/${theirs.id}/timeout`, { timeout: 0 }, e2b)
+    expect(given.status).toBe(204)
+    await vi.waitFor(async () => {
+      expect((await call('GET', `/sandboxes/${theirs.id}`)).status).toBe(404)
+    }, 20_000)
+    expect((await call('GET', `/sandboxes/${ours.id}`)).json).toMatchObject({ endAt: null })
+  })
+
+  it('has no log beyond its end', async () => {
+    await using sandbox = await created()
+    const logs = await call('GET', `/sandboxes/${sandbox.id}/logs?start=${Number.MAX_SAFE_INTEGER}`)
+    expect([logs.status, logs.json]).toEqual([200, { logs: [] }])
+  })
+
   it('is made once for one Idempotency-Key', async () => {
     const headers = { 'idempotency-key': newID('operation') }
     const body = { templateID: 'base', metadata: { a: '1', b: '2' } }
@@ -286,6 +304,21 @@ describe('files', () => {
       code: 400,
       message: 'the field path must come before the field file',
     })
+  })
+
+  it('that are cut off in their form are refused, and not written', async () => {
+    await using sandbox = await created()
+    const path = `/tmp/lelantos-cut-${process.pid}`
+    const part = (name: string, text: string) =>
+      `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${text}\r\n`
+    const reply = await fetch(`${installed.url}/sandboxes/${sandbox.id}/files`, {
+      method: 'POST',
+      headers: { 'x-api-key': installed.key, 'content-type': 'multipart/form-data; boundary=b' },
+      body: part('path', path) + part('file"; filename="f', 'data'),
+    })
+    expect(await reply.json()).toMatchObject({ code: 400, error: 'bad_request', message: expect.stringMatching(/end/) })
+    const left = await call('POST', `/sandboxes/${sandbox.id}/exec`, { cmd: `test -s ${path}; echo $?; rm -f ${path}` })
+    expect(left.json).toMatchObject({ stdout: '1\n' })
   })
 
   it('that break off are not written', async () => {

@@ -18,6 +18,10 @@ export const limits = {
   // What a create may carry.
   metadataBytes: 65_536,
   environmentBytes: 262_144,
+  /** As JSON, which writes a control character in six bytes: sealed, it has to fit a message of the bus (1 MB). */
+  environmentJSONBytes: 524_288,
+  /** The longest argument or `NAME=value` that Linux starts a process with: MAX_ARG_STRLEN but its NUL. */
+  argumentBytes: 131_071,
   environmentNamePattern: '^[A-Za-z_][A-Za-z0-9_]*$',
   nameLength: 128,
 

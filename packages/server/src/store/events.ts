@@ -2,6 +2,9 @@
 import { sql } from 'kysely'
 import type { Store } from './store.ts'
 
+/** Of PostgreSQL's integer, which refuses a greater one. */
+const SEQUENCE_MAX = 2_147_483_647
+
 export async function pageOfEvents(
   store: Store,
   page: { teamID: string; sandboxID: string; start: number; limit: number },
@@ -11,7 +14,7 @@ export async function pageOfEvents(
     .select(['at', 'line'])
     .where('sandbox_id', '=', page.sandboxID)
     .where('team_id', '=', page.teamID)
-    .where('sequence', '>', page.start) // counts from 1, an offset from 0
+    .where('sequence', '>', Math.min(page.start, SEQUENCE_MAX)) // counts from 1, an offset from 0
     .orderBy('sequence')
     .limit(page.limit)
     .execute()

@@ -73,7 +73,7 @@ function openEnvironment(key: Uint8Array, sandboxID: string, sealed: string): Re
   if (sealed === '') return {}
   const text = unseal(key, sandboxID, sealed)
   const value: unknown = JSON.parse(text)
-  if (Buffer.byteLength(text) > limits.environmentBytes * 2 || !environment.Check(value))
+  if (Buffer.byteLength(text) > limits.environmentJSONBytes || !environment.Check(value))
     throw new Error(`the environment of ${sandboxID} is no map of variables within the limits`)
   return value
 }

@@ -123,6 +123,14 @@ describe('a body', () => {
       { templateID: 'base', metadata: { a: '\ud800' } },
       'metadata.a must be text without NUL characters and lone surrogates',
     ],
+    [
+      { templateID: 'base', envVars: { A: 'x'.repeat(131_070) } },
+      'envVars.A must be at most 131071 bytes with its name, got 131072',
+    ],
+    [
+      { templateID: 'base', envVars: { A: '\u0001'.repeat(50_000), B: '\u0001'.repeat(50_000) } },
+      'envVars must be at most 524288 bytes as JSON, got 600015',
+    ],
     [[], 'the body must be an object, got an array'],
     [undefined, 'the body must be an object, got null'],
   ])('is refused by field, fault and limit: %o', async (body, message) => {
@@ -183,8 +191,53 @@ describe('a body', () => {
   })
 })
 
+describe('a command', () => {
+  it.each([
+    [{ cmd: '\u00e9'.repeat(65_536) }, 'cmd must be at most 131071 bytes, got 131072: write a file'],
+    [{ cmd: 'true', envs: { 'A=B': '1' } }, 'a name in envs must match ^[A-Za-z_][A-Za-z0-9_]*$, got "A=B"'],
+    [
+      { cmd: 'true', envs: { A: 'x'.repeat(131_070) } },
+      'envs.A must be at most 131071 bytes with its name, got 131072',
+    ],
+  ])('that Linux would not start is refused by its field and limit', async (payload, message) => {
+    const reply = await send({ method: 'POST', url: '/sandboxes/sbx1/exec', payload })
+    expect(reply.body).toMatchObject({ code: 400, error: 'bad_request', message })
+  })
+})
+
+describe('an upload', () => {
+  const upload = (type: string, payload: string, query = '') =>
+    send({ method: 'POST', url: `/sandboxes/sbx1/files${query}`, headers: { 'content-type': type }, payload })
+  const field = (name: string, value: string) =>
+    `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
+
+  it.each([
+    ['multipart/form-data', field('path', '/x'), /^the multipart body is malformed: .*[Bb]oundary/],
+    ['multipart/form-data; boundary=b', 'nothing of the kind', /^the multipart body is malformed: Unexpected end/],
+    ['multipart/form-data; boundary=b', `${field('path', '/x')}--b--\r\n`, /^the field file is required$/],
+    [
+      'multipart/form-data; boundary=b',
+      `${field('path', `/${'x'.repeat(5000)}`)}${field('file"; filename="f', 'x')}--b--\r\n`,
+      /^path must be at most 4095 bytes long$/,
+    ],
+  ])('%s that is none is refused with the reason', async (type, payload, message) => {
+    const reply = await upload(type, payload)
+    expect(reply.body).toMatchObject({ code: 400, message: expect.stringMatching(message) })
+  })
+
+  it('has a type and a path', async () => {
+    for (const type of ['application/json', 'text/plain'])
+      expect((await upload(type, '{}', '?path=/x')).body).toMatchObject({
+        code: 415,
+        message: expect.stringContaining('multipart/form-data'),
+      })
+    expect((await upload('application/octet-stream', 'x', `?path=/${'\u00e9'.repeat(2048)}`)).status).toBe(400)
+  })
+})
+
 describe('a query', () => {
   it.each([
+    ['/sandboxes/metrics?sandbox_ids=a&sandbox_ids=b', 'sandbox_ids must be a string, got an array'],
     ['/v2/sandboxes?limit=0', 'limit must be at least 1, got 0'],
     ['/v2/sandboxes?limit=abc', 'limit must be an integer, got a string'],
     ['/v2/sandboxes?order=up', 'order must be "asc" or "desc"'],

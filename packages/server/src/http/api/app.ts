@@ -6,7 +6,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, 
 import { addSandboxRoutes } from '../e2b/sandboxes.ts'
 import { addUnsupported } from '../e2b/unsupported.ts'
 import { execAnswers } from '../native/exec.ts'
-import { fileAnswers } from '../native/files.ts'
+import { fileAnswers, PATH_BYTES } from '../native/files.ts'
 import { keyAnswers } from '../native/keys.ts'
 import { lifecycleAnswers } from '../native/lifecycle.ts'
 import { metricAnswers } from '../native/metrics.ts'
@@ -80,9 +80,14 @@ async function addUpload(scope: FastifyInstance, api: API): Promise<void> {
   scope.removeAllContentTypeParsers()
   await scope.register(multipart, {
     // One byte more than the bound that `native/files.ts` keeps: this one would cut a file short in silence.
-    limits: { fileSize: limits.uploadBytes + 1, files: 1, fields: 8, fieldSize: 4096, headerPairs: 32 },
+    // The same of a field: one that is too long is refused there, and not cut. More files than one are refused there too.
+    limits: { fileSize: limits.uploadBytes + 1, files: 2, fields: 8, fieldSize: PATH_BYTES + 1, headerPairs: 32 },
   })
   scope.addContentTypeParser('application/octet-stream', async (_request: FastifyRequest, stream: unknown) => stream)
+  scope.addContentTypeParser('*', async () => {
+    const message = 'the body must be multipart/form-data, or application/octet-stream with the path in the query'
+    throw new Refused('unsupported_media_type', message)
+  })
   scope.route(routeOf('writeFile', api))
 }
 

@@ -229,6 +229,15 @@ describe('a request to a port of a sandbox', () => {
     await closed
   })
 
+  it('is 502 when the guest changes to a protocol that nobody asked for', async () => {
+    guest.removeAllListeners('request')
+    guest.on('connection', (socket) => {
+      socket.once('data', () => socket.write('HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: odd\r\n\r\n'))
+    })
+    const reply = await ask()
+    expect([reply.status, JSON.parse(reply.body)]).toMatchObject([502, { message: 'The sandbox did not answer' }])
+  })
+
   it('breaks off at the client when the guest does', async () => {
     answer = (request, response) => {
       response.writeHead(200, { 'content-length': 100 })

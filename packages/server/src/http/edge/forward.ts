@@ -61,6 +61,12 @@ export function forward(request: IncomingMessage, response: ServerResponse, upst
     })
     if (!body) out.end()
     out.on('continue', () => response.writeContinue())
+    // Nobody asked for another protocol; without a listener Node would drop the connection and say nothing.
+    out.on('upgrade', (_reply, socket) => {
+      bodyRead = true // whatever it was that the guest did, it is not done again
+      socket.destroy()
+      fail(new Error('the guest answered 101 to a request that asked for no upgrade'))
+    })
     // After the head of a response, what becomes of it is told by the response alone: a guest may answer and close before
     // it has read the whole of a body.
     out.on('error', (cause) => (replied ? undefined : fail(cause)))

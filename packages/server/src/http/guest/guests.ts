@@ -1,6 +1,6 @@
 // What the API itself asks of a guest daemon, for its two bounded adapters `/exec` and `/files`, and `/metrics`. A guest
 // is never trusted: what it says is bounded in size and time and checked in shape before it becomes an answer of ours.
-import http, { type IncomingMessage } from 'node:http'
+import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { envdAccessToken, hasEnded, ports, publicState, Refused } from '@lelantos-ai/contract'
 import type { Context } from '../../context.ts'
@@ -17,11 +17,13 @@ export interface GuestRequest {
   readonly body?: string | Readable
   /** Ends the request. */
   readonly signal: AbortSignal
+  /** How long the head of the answer may take once the request is sent, in ms. */
+  readonly answerMs: number
 }
 
 const CONNECT_MS = 4000
-/** What a guest says of an error is at most this long. */
-const ERROR_BYTES = 4096
+/** What a guest says of an error is at most this long: it may quote a path, as JSON. */
+const ERROR_BYTES = 65_536
 
 export class Guests {
   readonly #context: Context
@@ -54,17 +56,16 @@ export class Guests {
         },
       })
       out.on('socket', (socket) => whenConnected(socket, out, CONNECT_MS, () => {}))
+      boundAnswer(out, request.answerMs)
       out.on('response', resolve)
+      // Nobody asked for another protocol; without a listener Node would drop the connection and say nothing.
+      out.on('upgrade', (_reply, socket) => {
+        socket.destroy()
+        reject(new Refused('sandbox_unreachable', 'the sandbox answered in another protocol'))
+      })
       out.on('error', (cause) => reject(unreachable(request.signal, cause)))
       if (request.body === undefined || typeof request.body === 'string') out.end(request.body)
-      else
-        request.body
-          .on('error', (error) => out.destroy(error))
-          .on('close', function (this: Readable) {
-            // What ended before its end must not be taken for the whole.
-            if (!this.readableEnded) out.destroy()
-          })
-          .pipe(out)
+      else pipeInto(out, request.body)
     })
   }
 
@@ -79,6 +80,26 @@ export class Guests {
       )
     return route.address
   }
+}
+
+function pipeInto(out: ClientRequest, body: Readable): void {
+  // What ended before its end must not be taken for the whole.
+  const cut = (): void => {
+    if (!body.readableEnded) out.destroy(body.errored ?? undefined)
+  }
+  if (body.destroyed) return cut()
+  body.on('error', (error) => out.destroy(error))
+  body.on('close', cut)
+  body.pipe(out)
+}
+
+/** From when the request is sent: a guest that takes it and never answers must not hold who asked for ever. */
+function boundAnswer(out: ClientRequest, answerMs: number): void {
+  out.once('finish', () => {
+    const late = new Refused('operation_timeout', `the sandbox did not answer within ${answerMs} ms`)
+    const timer = setTimeout(() => out.destroy(late), answerMs)
+    for (const over of ['response', 'close']) out.once(over, () => clearTimeout(timer))
+  })
 }
 
 /** A signal aborted with a refusal speaks for itself. */

@@ -4,6 +4,7 @@ import Value from 'typebox/value'
 import type { Answers } from '../api/answers.ts'
 import { readProblem, readReply } from '../guest/guests.ts'
 import { untilClientLeaves } from '../guest/signals.ts'
+import { checkVariables } from './environment.ts'
 
 /** The guest keeps the command's own timeout; this is what its answer may take beyond it. */
 const GRACE_MS = 10_000
@@ -13,7 +14,12 @@ const REPLY_BYTES = 6 * limits.execOutputBytes + 4096
 export const execAnswers: Pick<Answers, 'exec'> = {
   async exec({ guests }, { params, body, caller, reply }) {
     const { user = 'root', timeout = limits.execTimeoutSeconds.default, ...rest } = body
-    using leaving = untilClientLeaves(reply, timeout * 1000 + GRACE_MS)
+    const bytes = Buffer.byteLength(rest.cmd)
+    if (bytes > limits.argumentBytes)
+      throw new Refused('bad_request', `cmd must be at most ${limits.argumentBytes} bytes, got ${bytes}: write a file`)
+    checkVariables('envs', rest.envs ?? {})
+    const answerMs = timeout * 1000 + GRACE_MS
+    using leaving = untilClientLeaves(reply, answerMs)
     const answer = await guests.open(caller, params.sandboxID, {
       method: 'POST',
       path: '/rpc',
@@ -23,6 +29,7 @@ export const execAnswers: Pick<Answers, 'exec'> = {
         params: { cmd: rest.cmd, cwd: rest.cwd, envs: rest.envs, user, timeout },
       }),
       signal: leaving.signal,
+      answerMs,
     })
     if (answer.statusCode !== 200) throw refusal(answer.statusCode ?? 0, await readProblem(answer))
     return parseResult(await readReply(answer, REPLY_BYTES))

@@ -1,5 +1,6 @@
 // Files of a sandbox, streamed straight from and to the guest daemon's `/files`. As root unless a user is named.
 import { type Readable, Transform } from 'node:stream'
+import type { Multipart } from '@fastify/multipart'
 import { limits, Refused, schemas } from '@lelantos-ai/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Value from 'typebox/value'
@@ -14,7 +15,11 @@ const ASKED = ['range', 'if-range', 'if-none-match', 'if-modified-since'] as con
 const DESCRIBED = ['content-length', 'content-range', 'accept-ranges', 'last-modified', 'etag'] as const
 /** An upload may last, but not stand still this long, in ms. */
 const STALLED_MS = 30_000
+/** How long a guest may take to open a file, or to write the last of it out. */
+const ANSWER_MS = 60_000
 const REPLY_BYTES = 65_536
+/** PATH_MAX of Linux, with the NUL that it counts. */
+export const PATH_BYTES = 4095
 
 export const fileAnswers: Pick<Answers, 'readFile' | 'writeFile'> = {
   async readFile({ guests }, { params, query, caller, request, reply }) {
@@ -25,7 +30,13 @@ export const fileAnswers: Pick<Answers, 'readFile' | 'writeFile'> = {
     }
     const { signal } = untilClientLeaves(reply)
     const path = guestPath(query.path, query.username)
-    const file = await guests.open(caller, params.sandboxID, { method: 'GET', path, headers, signal })
+    const file = await guests.open(caller, params.sandboxID, {
+      method: 'GET',
+      path,
+      headers,
+      signal,
+      answerMs: ANSWER_MS,
+    })
     const status = file.statusCode ?? 0
     if (status !== 200 && status !== 206 && status !== 304 && status !== 416)
       throw refusal(status, await readProblem(file))
@@ -57,7 +68,7 @@ async function writeParts(
 ): Promise<schemas.FileInfo[]> {
   let path = queryPath
   let written: schemas.FileInfo[] | undefined
-  for await (const part of request.parts()) {
+  for await (const part of partsOf(request)) {
     if (part.type === 'field') {
       if (part.fieldname === 'path' && typeof part.value === 'string') path ??= part.value
       continue
@@ -73,6 +84,17 @@ async function writeParts(
   return written
 }
 
+/** The parts as they come. What is no multipart body throws `bad_request`. */
+async function* partsOf(request: FastifyRequest): AsyncGenerator<Multipart> {
+  try {
+    yield* request.parts()
+  } catch (cause) {
+    const refused = new Refused('bad_request', `the multipart body is malformed: ${(cause as Error).message}`)
+    refused.cause = cause
+    throw refused
+  }
+}
+
 async function upload(
   { guests }: API,
   caller: Caller,
@@ -83,10 +105,14 @@ async function upload(
 ): Promise<schemas.FileInfo[]> {
   using leaving = untilClientLeaves(reply)
   const body = content.pipe(bounded(content))
-  content.once('close', () => (content.readableEnded ? undefined : body.destroy()))
+  content.once('error', () => {}) // followed by 'close'
+  content.once('close', () => {
+    if (!content.readableEnded) body.destroy(new Refused('bad_request', 'the body broke off before its end'))
+  })
   const headers = { 'content-type': 'application/octet-stream' }
   try {
-    const answer = await guests.open(caller, sandboxID, { method: 'POST', path, headers, body, signal: leaving.signal })
+    const request = { method: 'POST', path, headers, body, signal: leaving.signal, answerMs: ANSWER_MS } as const
+    const answer = await guests.open(caller, sandboxID, request)
     if (answer.statusCode !== 200 && answer.statusCode !== 201)
       throw refusal(answer.statusCode ?? 0, await readProblem(answer))
     return parseWritten(await readReply(answer, REPLY_BYTES))
@@ -112,11 +138,14 @@ function bounded(content: Readable): Transform {
     },
   })
   body.once('close', () => clearTimeout(timer))
+  body.on('error', () => {}) // told to who reads it, `guests.open`, even when it comes before that
   return body
 }
 
 function guestPath(path: string, username = 'root'): string {
   if (path.includes('\0')) throw new Refused('bad_request', 'path must be text without NUL characters')
+  if (Buffer.byteLength(path) > PATH_BYTES)
+    throw new Refused('bad_request', `path must be at most ${PATH_BYTES} bytes long`)
   return `/files?${new URLSearchParams({ path, username }).toString()}`
 }
 

@@ -16,7 +16,12 @@ export const metricAnswers: Pick<Answers, 'sandboxMetrics'> = {
 /** The present sample of a running sandbox. Refuses: sandbox_not_found, sandbox_not_running, sandbox_unreachable. */
 export async function sampleOf({ guests, context }: API, caller: Caller, sandboxID: string): Promise<schemas.Metric> {
   const signal = AbortSignal.timeout(DEADLINE_MS)
-  const answer = await guests.open(caller, sandboxID, { method: 'GET', path: '/metrics', signal })
+  const answer = await guests.open(caller, sandboxID, {
+    method: 'GET',
+    path: '/metrics',
+    signal,
+    answerMs: DEADLINE_MS,
+  })
   if (answer.statusCode !== 200) throw new Refused('sandbox_unreachable', await readProblem(answer))
   return parseSample(await readReply(answer, REPLY_BYTES), context.clock())
 }

@@ -3,24 +3,26 @@ import { createHash } from 'node:crypto'
 import { limits, Refused, type schemas } from '@lelantos-ai/contract'
 import type { FastifyRequest } from 'fastify'
 import type { NewSandbox } from '../../sandboxes/sandbox.ts'
+import { sandboxTimeout } from '../api/client.ts'
+import { checkVariables } from './environment.ts'
 
 /** What a create asks for. Refuses `bad_request`. */
 export function wantedSandbox(request: FastifyRequest, body: schemas.NewSandbox, defaultTimeout: number): NewSandbox {
   const wanted = {
     template: body.templateID,
-    timeoutSeconds: body.timeout ?? defaultTimeout,
+    timeoutSeconds: sandboxTimeout(request, body.timeout) ?? defaultTimeout,
     metadata: body.metadata ?? {},
     envVars: body.envVars ?? {},
   }
   bound('metadata', wanted.metadata, limits.metadataBytes)
   bound('envVars', wanted.envVars, limits.environmentBytes)
-  for (const name of Object.keys(wanted.envVars)) {
-    if (!new RegExp(limits.environmentNamePattern).test(name))
-      throw new Refused(
-        'bad_request',
-        `a name in envVars must match ${limits.environmentNamePattern}, got ${JSON.stringify(name.slice(0, 64))}`,
-      )
-  }
+  checkVariables('envVars', wanted.envVars)
+  const asJSON = Buffer.byteLength(JSON.stringify(wanted.envVars))
+  if (asJSON > limits.environmentJSONBytes)
+    throw new Refused(
+      'bad_request',
+      `envVars must be at most ${limits.environmentJSONBytes} bytes as JSON, got ${asJSON}`,
+    )
   const key = idempotencyKey(request)
   return key === undefined ? wanted : { ...wanted, idempotency: { key, bodyHash: hash(wanted) } }
 }
