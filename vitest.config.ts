@@ -8,7 +8,11 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     projects: [
-      { extends: true, test: { name: 'unit', include: ['packages/*/src/**/*.test.ts', 'tools/**/*.test.ts'] } },
+      // Files share a process and what it has imported, which halves the time: none replaces a module, and a global only for as long as it runs.
+      {
+        extends: true,
+        test: { name: 'unit', include: ['packages/*/src/**/*.test.ts', 'tools/**/*.test.ts'], isolate: false },
+      },
       // Everything that needs root, PostgreSQL, NATS or a microVM: one file at a time, deadlines for a busy machine.
       {
         extends: true,
