@@ -1,11 +1,13 @@
 // What an installation survives: going down and coming up, and each of its processes being killed at any time. Machines
 // that run go on meanwhile, and are taken over by their pid.
+import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import type { LelantosClient, SandboxHandle } from '@lelantos-ai/sdk'
 import { askControl } from '@lelantos-ai/daemon/control'
 import { homeAt } from '@lelantos-ai/daemon/home'
-import { Installation } from './installation.ts'
+import { finished, Installation } from './installation.ts'
 
 const COUNT = '(i=0; while :; do i=$((i+1)); echo $i > /dev/shm/count; sleep 0.05; done) > /dev/null 2>&1 & echo $!'
 const WELL = { timeout: 60_000, interval: 100 }
@@ -191,3 +193,41 @@ function read(path: string): string {
     return '' // it has ended
   }
 }
+
+it('says why it cannot start, and leaves nothing', async () => {
+  const blocker = createServer().listen(0, '127.0.0.1')
+  await once(blocker, 'listening')
+  const other = await Installation.create()
+  try {
+    const { port } = blocker.address() as { port: number }
+    const ran = await other.host(['up', '--detach', '--port', String(port), '--vm-disk', '4G'])
+    expect(ran.code).toBe(1)
+    expect(ran.stderr).toContain(String(port))
+    expect(ran.stderr).toMatch(/in use/i)
+  } finally {
+    blocker.close()
+    await other.remove()
+  }
+}, 300_000)
+
+it('pauses what runs at Ctrl-C, as it does at down', async () => {
+  expect((await installation.down()).code).toBe(0)
+  const up = installation.spawn('packages/daemon/src/main.ts', ['up', '--port', String(installation.port)])
+  const ended = finished(up)
+  await expect
+    .poll(
+      () =>
+        client.listSandboxes().then(
+          (all) => all.map((one) => one.state),
+          () => [],
+        ),
+      { timeout: 120_000, interval: 200 },
+    )
+    .toEqual(['running'])
+  // The sandbox is awake before the last line is said; Ctrl-C may come at any time.
+  up.kill('SIGINT')
+  const ran = await ended
+  expect(ran).toMatchObject({ code: 0, stderr: expect.stringContaining('paused 1 of 1 sandboxes') })
+  await installation.up()
+  expect((await sandbox.commands.run(`kill -0 ${counter} && echo alive`)).stdout).toBe('alive\n')
+}, 300_000)

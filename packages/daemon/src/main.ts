@@ -2,6 +2,7 @@
 // which. Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted.
 import { Command, CommanderError } from 'commander'
 import { ConfigError, wantsStacks } from './config.ts'
+import { failureLine } from './failure-line.ts'
 import { version } from './version.ts'
 
 const program = new Command('lelantos')
@@ -90,13 +91,8 @@ try {
   await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2)
-  const chain: string[] = []
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    // A message that was made with its cause in it is not said again.
-    const { message } = cause
-    if (!chain.some((said) => said.includes(message))) chain.push(message)
-  }
-  process.stderr.write(`lelantos: ${wantsStacks() && error instanceof Error ? error.stack : chain.join(': ')}\n`)
+  const told = wantsStacks() && error instanceof Error ? error.stack : `lelantos: ${failureLine(error)}`
+  process.stderr.write(`${told}\n`)
   process.exit(error instanceof ConfigError ? 2 : 1)
 }
 // Sockets and timers that a finished command has left must not keep it.

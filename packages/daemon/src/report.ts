@@ -11,6 +11,8 @@ export interface Reporter {
   timed<T>(name: string, act: () => Promise<T>): Promise<T>
   /** The proof has passed: whoever waits for a detached `up` may go. */
   proved(): void
+  /** Resolves when what was said has left this process, which may then end. */
+  flushed(): Promise<void>
 }
 
 /** Steps that took less than this are not worth a line when they changed nothing. */
@@ -18,8 +20,10 @@ const WORTH_A_LINE_MS = 300
 
 export function reporter(overChannel: boolean): Reporter {
   let proved = false
+  let sent = Promise.resolve()
   const line = (text: string) => {
-    if (overChannel && process.connected) process.send?.({ line: text })
+    if (overChannel && process.connected)
+      sent = new Promise((resolve) => process.send?.({ line: text }, () => resolve()))
     else process.stderr.write(`${text}\n`)
   }
   const step = ({ step: name, state, ms = 0, note }: StepReport) => {
@@ -47,6 +51,7 @@ export function reporter(overChannel: boolean): Reporter {
       proved = true
       if (overChannel && process.connected) process.send?.({ proved: true })
     },
+    flushed: () => sent,
   }
 }
 

@@ -3,27 +3,25 @@
 //   set-up steps ── lock ── identity ── engine ── parent (postgres, nats, worker, server) ── key ── proof ── wake
 //
 // Every step can be interrupted and goes on at the next `up`: set-up steps end with a stamp, everything later is state.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { openSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { LelantosClient } from '@lelantos-ai/sdk'
 import { writeDurably } from '@lelantos-ai/worker/host/durable'
 import { tscKHz } from '@lelantos-ai/worker/host/tsc'
 import { type Config, ConfigError, type Flags, readConfig } from './config.ts'
 import { serveControl } from './control.ts'
 import { chooseAccelerator } from './doctor/accelerator.ts'
+import { detach } from './detach.ts'
 import { homeAt, makeHome, type Home } from './home.ts'
 import { type Installation, openInstallation } from './installation.ts'
+import { failureLine } from './failure-line.ts'
 import { tryLock } from './lock.ts'
 import { processLog, readable } from './log.ts'
 import { prove } from './proof.ts'
-import type { Suspension } from './roles/messages.ts'
 import { type Parent, startParent } from './roles/parent.ts'
 import { runSetup, type SetupResult } from './setup/setup.ts'
 import { SYSTEM_USER } from './setup/system-user.ts'
 import { type Reporter, reporter } from './report.ts'
+import { StopSignal } from './stop-signal.ts'
 import { version } from './version.ts'
 
 export interface UpFlags extends Flags {
@@ -48,9 +46,23 @@ export async function up(flags: UpFlags): Promise<number> {
     report.proved()
     return 0
   }
-  const setup = await runSetup(config, report.step, stop.aborted)
-  return await run(config, home, setup, report, stop)
+  try {
+    const setup = await runSetup(config, report.step, stop.aborted)
+    return await run(config, home, setup, report, stop)
+  } catch (error) {
+    if (stop.requested) {
+      report.say('interrupted: the next up goes on from here')
+      return INTERRUPTED
+    }
+    // Who waits for a detached up sees only what it reports.
+    if (flags.reporting === true) report.say(`lelantos: ${failureLine(error)}`)
+    await report.flushed()
+    throw error
+  }
 }
+
+/** The exit code of a program that Ctrl-C has ended. */
+const INTERRUPTED = 130
 
 async function run(
   config: Config,
@@ -167,78 +179,4 @@ function whenAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) =>
     signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true }),
   )
-}
-
-/** When to go down, and how: by Ctrl-C, by a signal, or by `down`. A second Ctrl-C leaves the machines running. */
-class StopSignal {
-  readonly #controller = new AbortController()
-  readonly #wanted = Promise.withResolvers<{ mode: Suspension; progress: (text: string) => void }>()
-  readonly #finished = Promise.withResolvers<number>()
-  #signals = 0
-
-  constructor() {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      process.on(signal, () => {
-        this.#signals++
-        if (this.#signals === 1) this.#request('pause', () => {})
-      })
-    }
-  }
-
-  get aborted(): AbortSignal {
-    return this.#controller.signal
-  }
-
-  get requested(): boolean {
-    return this.#controller.signal.aborted
-  }
-
-  get hurried(): boolean {
-    return this.#signals > 1
-  }
-
-  get wanted(): Promise<{ mode: Suspension; progress: (text: string) => void }> {
-    return this.#wanted.promise
-  }
-
-  /** Resolves when everything has stopped, with how many sandboxes could not be suspended. */
-  async by(mode: Suspension, progress: (text: string) => void): Promise<number> {
-    this.#request(mode, progress)
-    return this.#finished.promise
-  }
-
-  finished(failed: number): void {
-    this.#finished.resolve(failed)
-  }
-
-  #request(mode: Suspension, progress: (text: string) => void): void {
-    this.#wanted.resolve({ mode, progress })
-    this.#controller.abort(new Error('interrupted'))
-  }
-}
-
-/** Leaves an `up` behind in a session of its own, and shows what it reports until its proof has passed. */
-async function detach(config: Config): Promise<number> {
-  const home = homeAt(config.home)
-  await mkdir(home.logs, { recursive: true, mode: 0o700 })
-  const log = openSync(join(home.logs, 'up.log'), 'a', 0o600)
-  const args = process.argv.slice(2).filter((word) => word !== '--detach' && word !== '-d')
-  const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', ...args, '--reporting'], {
-    detached: true,
-    stdio: ['ignore', log, log, 'ipc'],
-  })
-  const interrupt = () => void child.kill('SIGTERM')
-  process.on('SIGINT', interrupt)
-  process.on('SIGTERM', interrupt)
-  return new Promise((resolve) => {
-    child.on('message', (message: { line?: string; proved?: true }) => {
-      if (message.line !== undefined) process.stderr.write(`${message.line}\n`)
-      if (message.proved === true) {
-        child.disconnect()
-        child.unref()
-        resolve(0)
-      }
-    })
-    void once(child, 'exit').then(([code]) => resolve(typeof code === 'number' ? code : 1))
-  })
 }

@@ -1,5 +1,6 @@
 // A role's end of the channel to its parent: it is told once how to start, then what to do, and ends when it is told to or
 // when the channel ends, which is how it learns that its parent is gone.
+import { failureLine } from '../failure-line.ts'
 import { processLog } from '../log.ts'
 
 /** What runs in the process, once it has started. */
@@ -51,16 +52,9 @@ export async function runRole<To extends Message, From extends Message>(
     started.resolve(running)
   } catch (err) {
     log.error({ err }, `${name} could not start`)
-    say({ kind: 'failed', message: chain(err) })
+    say({ kind: 'failed', message: failureLine(err) })
     return 1
   }
   await running.stop(await ending.promise)
   return 0
-}
-
-/** An error with the causes behind it, in one line. */
-function chain(error: unknown): string {
-  const messages: string[] = []
-  for (let cause = error; cause instanceof Error; cause = cause.cause) messages.push(cause.message)
-  return messages.join(': ') || String(error)
 }
