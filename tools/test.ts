@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { readConfig } from '../packages/daemon/src/config.ts'
+import { failureLine } from '../packages/daemon/src/failure-line.ts'
 import { reporter } from '../packages/daemon/src/report.ts'
 import { goSettings, runGo, runSetup } from '../packages/daemon/src/setup/setup.ts'
 import { add, countGo, countVitest, none, summary, type Counts } from './test-counts.ts'
@@ -38,9 +39,7 @@ try {
   if (go !== undefined) counts = add(counts, await goTests({ ...environment, ...go }))
   if (!values.unit) counts = add(counts, await vitest('system', environment))
 } catch (error) {
-  const chain: string[] = []
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) chain.push(cause.message)
-  console.error(`lelantos test: ${chain.join(': ')}`)
+  console.error(`lelantos test: ${failureLine(error)}`)
   counts = add(counts, { ...none, failed: 1 })
 } finally {
   await rm(scratch, { recursive: true, force: true })
