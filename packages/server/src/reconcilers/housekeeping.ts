@@ -12,8 +12,9 @@ export const housekeeping: Reconciler = {
   everyMs: 600_000,
   async run({ store, clock }) {
     const now = clock()
-    await makeEventPartitions(store, now)
-    await forgetExpiredKeys(store, now)
-    await forgetSettledOrders(store, new Date(now.getTime() - SETTLED_KEPT_MS))
+    const patiently = { db: store.patient }
+    await makeEventPartitions(patiently, now)
+    await forgetExpiredKeys(patiently, now)
+    await forgetSettledOrders(patiently, new Date(now.getTime() - SETTLED_KEPT_MS))
   },
 }

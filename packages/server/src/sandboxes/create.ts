@@ -1,10 +1,12 @@
 // Create: find the template, choose a worker, write sandbox, event and order in one statement, wait until it runs.
 import { limits, newID, Refused, seal } from '@lelantos-ai/contract'
 import type { Context } from '../context.ts'
+import { isStoreAway } from '../store/away.ts'
 import { insertSandbox, type InsertedSandbox, readSandbox } from '../store/sandboxes.ts'
 import { findTemplateBuilds } from '../store/templates.ts'
 import type { Moving } from '../store/moves.ts'
 import { place } from '../workers/place.ts'
+import { abandonCreate } from './abandon.ts'
 import { createIdempotent } from './idempotent.ts'
 import { endAfter } from './deadline.ts'
 import { announce, moveSandbox } from './move.ts'
@@ -19,7 +21,16 @@ import { waitUntilSettled } from './wait.ts'
 export async function createSandbox(context: Context, caller: Caller, wanted: NewSandbox): Promise<Sandbox> {
   if (wanted.idempotency !== undefined) return createIdempotent(context, caller, wanted, wanted.idempotency)
   const sandbox = await prepare(context, caller, wanted)
-  return finishCreate(context, await insertSandbox(context.store, sandbox))
+  return finishCreate(context, await insert(context, sandbox))
+}
+
+async function insert(context: Context, sandbox: InsertedSandbox): Promise<Moving> {
+  try {
+    return await insertSandbox(context.store, sandbox)
+  } catch (error) {
+    if (isStoreAway(error)) void abandonCreate(context, sandbox.sandboxID) // never rejects
+    throw error
+  }
 }
 
 /** Everything of a new sandbox, before it is written. */

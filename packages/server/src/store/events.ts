@@ -21,7 +21,7 @@ export async function pageOfEvents(
 }
 
 /** Makes the partitions of this month and the next. Servers that do it at the same time take turns. */
-export async function makeEventPartitions(store: Store, now: Date): Promise<void> {
+export async function makeEventPartitions(store: Pick<Store, 'db'>, now: Date): Promise<void> {
   for (const ahead of [0, 1]) {
     const from = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + ahead, 1))
     const to = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + ahead + 1, 1))

@@ -56,6 +56,6 @@ export async function insertIdempotent(
   })
 }
 
-export async function forgetExpiredKeys(store: Store, now: Date): Promise<void> {
+export async function forgetExpiredKeys(store: Pick<Store, 'db'>, now: Date): Promise<void> {
   await store.db.deleteFrom('idempotency_keys').where('expires_at', '<=', now).execute()
 }

@@ -93,7 +93,7 @@ export async function findUnsettledOrder(
 }
 
 /** Forgets orders settled before `before`: a report about one is then no longer of interest. */
-export async function forgetSettledOrders(store: Store, before: Date): Promise<void> {
+export async function forgetSettledOrders(store: Pick<Store, 'db'>, before: Date): Promise<void> {
   await store.db.deleteFrom('orders').where('settled_at', '<', before).execute()
 }
 

@@ -21,7 +21,7 @@ beforeAll(async () => {
       throw Object.assign(new Error('connect'), { code: 'ECONNREFUSED' })
     },
   })
-  const store: Store = { db: away, [Symbol.asyncDispose]: async () => {} }
+  const store: Store = { db: away, patient: away, [Symbol.asyncDispose]: async () => {} }
   const context = openContext({
     store,
     bus: new MemoryBus(),
