@@ -105,10 +105,12 @@ async function upload(
 ): Promise<schemas.FileInfo[]> {
   using leaving = untilClientLeaves(reply)
   const body = content.pipe(bounded(content))
-  content.once('error', () => {}) // followed by 'close'
-  content.once('close', () => {
+  const cut = (): void => {
     if (!content.readableEnded) body.destroy(new Refused('bad_request', 'the body broke off before its end'))
-  })
+  }
+  content.once('error', () => {}) // followed by 'close'
+  if (content.destroyed) cut()
+  else content.once('close', cut)
   const headers = { 'content-type': 'application/octet-stream' }
   try {
     const request = { method: 'POST', path, headers, body, signal: leaving.signal, answerMs: ANSWER_MS } as const
