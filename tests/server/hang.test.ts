@@ -82,6 +82,21 @@ it('in the middle of a transaction ends that too', async () => {
   expect(await failure(sql`select * from torn`.execute(store.db))).not.toBe('success')
 })
 
+it('leaves no sandbox of a create that waits for its worker meanwhile', async () => {
+  await using plane = await startPlane(store)
+  const frozen = new DisposableStack()
+  plane.worker.script = () => {
+    if (!frozen.disposed) frozen.use(freeze())
+    return undefined
+  }
+  expect(await failure(plane.create())).toBe('away')
+  frozen.dispose()
+  await until('it is ended', async () => {
+    const found = await sql<{ state: State }>`select state from sandboxes`.execute(store.db).catch(() => ({ rows: [] }))
+    return found.rows.length === 1 && found.rows.every(({ state }) => hasEnded(state))
+  })
+})
+
 it('leaves no sandbox of a create that it did not answer', async () => {
   await using plane = await startPlane(store)
   const frozen = new DisposableStack()

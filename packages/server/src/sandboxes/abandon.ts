@@ -1,5 +1,5 @@
-// A create whose insert was not answered: PostgreSQL may have made it, or make it yet when it goes on. Its caller was told
-// that it failed and does not know its id, so whatever comes of it is ended.
+// A create during which the store went away: its row may be there, or PostgreSQL may write it yet when it goes on. Its
+// caller was told that it failed and does not know its id, so whatever comes of it is ended.
 import { setTimeout as delay } from 'node:timers/promises'
 import { newID } from '@lelantos-ai/contract'
 import type { Context } from '../context.ts'
@@ -21,7 +21,7 @@ export async function abandonCreate(context: Context, sandboxID: string): Promis
         sandboxID,
         reason: 'error',
         order: { operationID: newID('operation'), args: {} },
-        set: { failure: JSON.stringify({ code: 'unavailable', message: 'the store did not answer its create' }) },
+        set: { failure: JSON.stringify({ code: 'unavailable', message: 'the store went away while it was created' }) },
       })
       if (killing !== undefined) return
       answeredAt = Math.min(answeredAt, performance.now())

@@ -21,12 +21,8 @@ import { waitUntilSettled } from './wait.ts'
 export async function createSandbox(context: Context, caller: Caller, wanted: NewSandbox): Promise<Sandbox> {
   if (wanted.idempotency !== undefined) return createIdempotent(context, caller, wanted, wanted.idempotency)
   const sandbox = await prepare(context, caller, wanted)
-  return finishCreate(context, await insert(context, sandbox))
-}
-
-async function insert(context: Context, sandbox: InsertedSandbox): Promise<Moving> {
   try {
-    return await insertSandbox(context.store, sandbox)
+    return await finishCreate(context, await insertSandbox(context.store, sandbox))
   } catch (error) {
     if (isStoreAway(error)) void abandonCreate(context, sandbox.sandboxID) // never rejects
     throw error
