@@ -53,6 +53,7 @@ const MAKE_MS = 300_000
 export class Templates {
   readonly #sources: readonly TemplateSource[]
   readonly #ready = new Map<string, Template>()
+  readonly #stopped = new AbortController()
 
   constructor(sources: readonly TemplateSource[]) {
     this.#sources = sources
@@ -76,11 +77,16 @@ export class Templates {
     return this.#sources.map((source) => snapshotOf(source, engine.world(source.shape)))
   }
 
+  /** Gives up what is being made: its machine is in no roster, so nobody would take it over. */
+  stop(): void {
+    this.#stopped.abort(new Error('the worker is being closed'))
+  }
+
   /** Verifies each, or makes it; one after the other, since a boot takes all cores. */
   async ready(node: Node, progress: (text: string) => void, changed: () => void): Promise<void> {
     for (const source of this.#sources) {
       const snapshotID = snapshotOf(source, node.engine.world(source.shape))
-      if (!(await fits(node, source, snapshotID))) await make(node, source, snapshotID, progress)
+      if (!(await fits(node, source, snapshotID))) await make(node, source, snapshotID, progress, this.#stopped.signal)
       this.#ready.set(source.buildID, { name: source.name, buildID: source.buildID, snapshotID, shape: source.shape })
       changed()
     }
@@ -129,11 +135,12 @@ async function make(
   source: TemplateSource,
   snapshotID: string,
   progress: (text: string) => void,
+  givenUp: AbortSignal,
 ): Promise<SealedSnapshot> {
   const start = performance.now()
   const say = (what: string) =>
     progress(`template ${source.name}: ${what} (${((performance.now() - start) / 1000).toFixed(1)} s)`)
-  using signal = deadlineSignal(MAKE_MS, `making template ${source.name}`)
+  using signal = deadlineSignal(MAKE_MS, `making template ${source.name}`, givenUp)
   await using undo = new AsyncDisposableStack()
   const place = undo.use(await acquirePlace(node, newMachineID(node.installation), source.shape))
   const controlSecret = randomBytes(32).toString('hex')

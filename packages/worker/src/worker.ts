@@ -145,6 +145,8 @@ class RunningWorker implements Worker {
     if (this.#closed) return
     this.#closed = true
     clearTimeout(this.#gathering)
+    this.#node.templates.stop()
+    await this.ready.catch(() => {})
     await Promise.all([...this.#supervisors.values()].map((supervisor) => supervisor.close(options.machines)))
     await this.#resources.disposeAsync()
   }
