@@ -50,7 +50,9 @@ export async function askControl(
   const socket = connect(path)
   try {
     await once(socket, 'connect')
-  } catch {
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EACCES')
+      throw new Error(`only root can ask the installation at ${path}: run it with sudo`, { cause: error })
     throw new NotRunning()
   }
   socket.write(`${JSON.stringify(request)}\n`)

@@ -12,7 +12,7 @@ export async function detach(config: Config): Promise<number> {
   const home = homeAt(config.home)
   await mkdir(home.logs, { recursive: true, mode: 0o700 })
   const log = openSync(join(home.logs, 'up.log'), 'a', 0o600)
-  const args = process.argv.slice(2).filter((word) => word !== '--detach' && word !== '-d')
+  const args = process.argv.slice(2).filter((word) => !['--detach', '-d', '--json'].includes(word))
   const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', ...args, '--reporting'], {
     detached: true,
     stdio: ['ignore', log, log, 'ipc'],

@@ -7,6 +7,7 @@ import type { Suspension } from './roles/messages.ts'
 export interface DownFlags extends Flags {
   readonly kill?: boolean
   readonly keepVms?: boolean
+  readonly json?: boolean
 }
 
 /** Resolves with the exit code: 0 when all of it is down, 1 when sandboxes had to be left running. */
@@ -18,11 +19,17 @@ export async function down(flags: DownFlags): Promise<number> {
       { verb: 'down', mode },
       (text) => process.stderr.write(`${text}\n`),
     )) ?? { failed: 0 }) as { failed: number }
-    process.stderr.write('down\n')
+    tell(flags, { state: 'down', failed })
     return failed === 0 ? 0 : 1
   } catch (error) {
     if (!(error instanceof NotRunning)) throw error
-    process.stderr.write('not running\n')
+    tell(flags, { state: 'not running', failed: 0 })
     return 0
   }
+}
+
+/** `failed`: how many sandboxes had to be left running. */
+function tell({ json }: DownFlags, result: { readonly state: string; readonly failed: number }): void {
+  if (json === true) process.stdout.write(`${JSON.stringify(result)}\n`)
+  else process.stderr.write(`${result.state}\n`)
 }

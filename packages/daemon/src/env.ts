@@ -10,6 +10,8 @@ export async function environment(): Promise<Record<string, string>> {
   try {
     client = JSON.parse(await readFile(home.client, 'utf8')) as typeof client
   } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EACCES')
+      throw new Error('only root can read the API key of this installation: run it with sudo', { cause })
     throw new Error(`there is no installation in ${home.folder} yet: start one with ./lelantos up`, { cause })
   }
   return {

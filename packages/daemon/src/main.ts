@@ -21,6 +21,7 @@ const settings = (command: Command) =>
 settings(program.command('up'))
   .description('install what is missing, start, prove it on a real sandbox, and stay until Ctrl-C')
   .option('-d, --detach', 'return once the proof has passed')
+  .option('--json', 'where it is up, as JSON')
   .option('--reporting', 'report to the process that detached this one')
   .addHelpText(
     'after',
@@ -33,6 +34,7 @@ program
   .description('pause every running sandbox and stop; the next up resumes them')
   .option('--kill', 'end running sandboxes instead')
   .option('--keep-vms', 'leave their machines running: the next up takes them over')
+  .option('--json', 'the outcome as JSON')
   .action(run(async (flags) => (await import('./down.ts')).down(flags)))
 
 program

@@ -8,7 +8,7 @@ import { LelantosClient } from '@lelantos-ai/sdk'
 import { writeDurably } from '@lelantos-ai/worker/host/durable'
 import { tscKHz } from '@lelantos-ai/worker/host/tsc'
 import { type Config, ConfigError, type Flags, readConfig } from './config.ts'
-import { serveControl } from './control.ts'
+import { askControl, serveControl } from './control.ts'
 import { chooseAccelerator } from './doctor/accelerator.ts'
 import { detach } from './detach.ts'
 import { homeAt, makeHome, type Home } from './home.ts'
@@ -16,6 +16,7 @@ import { type Installation, openInstallation } from './installation.ts'
 import { failureLine } from './failure-line.ts'
 import { tryLock } from './lock.ts'
 import { processLog, readable } from './log.ts'
+import { makePlace } from './place.ts'
 import { prove } from './proof.ts'
 import { type Parent, startParent } from './roles/parent.ts'
 import { runSetup, type SetupResult } from './setup/setup.ts'
@@ -26,6 +27,7 @@ import { version } from './version.ts'
 
 export interface UpFlags extends Flags {
   readonly detach?: boolean
+  readonly json?: boolean
   /** Set by `--detach` for the process it leaves behind, which reports over its message channel. */
   readonly reporting?: boolean
 }
@@ -34,21 +36,27 @@ export interface UpFlags extends Flags {
 export async function up(flags: UpFlags): Promise<number> {
   const config = readConfig(flags)
   if (process.getuid?.() !== 0) throw new ConfigError('up makes virtual machines and needs root: run it with sudo')
-  if (flags.detach === true) return detach(config)
+  await makePlace(config.home)
+  const home = homeAt(config.home)
+  const proved = async (): Promise<void> => (flags.json === true ? tellWhere(home) : undefined)
+  if (flags.detach === true) {
+    const code = await detach(config)
+    if (code === 0) await proved()
+    return code
+  }
   const report = reporter(flags.reporting === true)
   const stop = new StopSignal()
-  await mkdir(config.home, { recursive: true, mode: 0o711 })
-  const home = homeAt(config.home)
   await mkdir(home.run, { recursive: true, mode: 0o700 })
   await using lock = await tryLock(home.parent)
   if (lock === undefined) {
-    report.say(`another up runs with ${config.home}: stop it with ./lelantos down`)
+    report.say(`another up runs with ${config.home}${await portOf(home)}: stop it with ./lelantos down`)
     report.proved()
+    await proved()
     return 0
   }
   try {
     const setup = await runSetup(config, report.step, stop.aborted)
-    return await run(config, home, setup, report, stop)
+    return await run(config, home, setup, report, stop, proved)
   } catch (error) {
     if (stop.requested) {
       report.say('interrupted: the next up goes on from here')
@@ -61,6 +69,22 @@ export async function up(flags: UpFlags): Promise<number> {
   }
 }
 
+/** The answer as data, on standard output. */
+async function tellWhere(home: Home): Promise<void> {
+  const { apiURL, domain } = JSON.parse(await readFile(home.client, 'utf8')) as { apiURL: string; domain: string }
+  process.stdout.write(`${JSON.stringify({ state: 'up', apiURL, domain })}\n`)
+}
+
+/** Where the one that runs listens, once it does. */
+async function portOf(home: Home): Promise<string> {
+  try {
+    const { port } = (await askControl(home.controlSocket, { verb: 'status' })) as { port: number }
+    return ` and listens on port ${port}`
+  } catch {
+    return ' and is starting or stopping'
+  }
+}
+
 /** The exit code of a program that Ctrl-C has ended. */
 const INTERRUPTED = 130
 
@@ -70,6 +94,7 @@ async function run(
   setup: SetupResult,
   report: Reporter,
   stop: StopSignal,
+  proved: () => Promise<void>,
 ): Promise<number> {
   await makeHome(home, setup.user)
   const { installation, key } = await openInstallation(home)
@@ -87,6 +112,7 @@ async function run(
   try {
     await bringUp(config, home, parent, report, stop.aborted)
     report.proved()
+    await proved()
   } catch (error) {
     if (!stop.requested) {
       await parent.stop('keep', report.say)

@@ -49,7 +49,12 @@ const PROGRAMS = '/usr/lib/postgresql'
 const READY_MS = 30_000
 const STOP_MS = 10_000
 /** A socket's path is limited by the kernel, its terminating zero included. */
-const SOCKET_PATH_MAX = 107
+export const SOCKET_PATH_MAX = 107
+
+/** Of the socket that one in this folder listens on. */
+export function socketPath(folder: string): string {
+  return join(folder, 'sock', '.s.PGSQL.5432')
+}
 
 /**
  * Starts it, making the cluster the first time, and waits until it takes connections. Rejects, with nothing left running,
@@ -59,7 +64,7 @@ export async function startPrivatePostgres(options: PrivatePostgresOptions): Pro
   const { folder, user } = options
   const data = join(folder, 'data')
   const socketFolder = join(folder, 'sock')
-  const socket = join(socketFolder, '.s.PGSQL.5432')
+  const socket = socketPath(folder)
   if (Buffer.byteLength(socket) > SOCKET_PATH_MAX)
     throw new Error(`the path of PostgreSQL's socket must be at most ${SOCKET_PATH_MAX} bytes, got ${socket}`)
   for (const path of [folder, socketFolder]) {
