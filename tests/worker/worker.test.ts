@@ -163,6 +163,19 @@ describe('orders', () => {
     expect(await server.create(sandboxID)).toMatchObject({ status: 'done' })
   })
 
+  it('that make room say so before they are answered', async () => {
+    const reserved = () => server.statement?.memory.reservedMB ?? 0
+    const sandboxes = Array.from({ length: 8 }, () => newID('sandbox'))
+    for (const id of sandboxes) await server.create(id)
+    await until(() => expect(server.statement?.holdings).toHaveLength(8))
+    for (const id of sandboxes) {
+      const before = reserved()
+      await server.kill(id)
+      await new Promise((resolve) => setTimeout(resolve, 1)) // as long as the bus in this process takes for it
+      expect(reserved()).toBeLessThan(before)
+    }
+  })
+
   it('below the reserve of the volume are refused', async () => {
     host.roomBytes = -1
     expect(await server.create(sandboxID)).toMatchObject({ status: 'failed', code: 'disk_full' })

@@ -44,4 +44,6 @@ export interface WorkerNode extends Ports {
   readonly reports: Reports
   /** Something that the next statement would say has changed. */
   changed(): void
+  /** Room has been made. Said at once: a server that hears the outcome must know of the room by then. */
+  freed(): void
 }

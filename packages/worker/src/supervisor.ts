@@ -19,6 +19,8 @@ import { resume } from './verbs/resume.ts'
 const REPLY_MS = 1500
 /** How long an operation may take before it is given up and undone: less than the server's `transitionDeadlineMs`. */
 const OPERATION_MS = { create: 75_000, resume: 75_000, pause: 150_000, release: 30_000, deadline: 30_000, kill: 0 }
+/** What puts a machine away. */
+const FREES: ReadonlySet<Order['verb']> = new Set(['pause', 'release', 'kill'])
 /** The server ends a sandbox at its `endAt`; when its order has not come by then, the worker does. */
 const DEADLINE_GRACE_MS = 200
 /** Timers are set again after at most this long, since the wall clock may be set, and since they end at 24 days. */
@@ -161,6 +163,7 @@ export class Supervisor implements Sandbox {
       this.log.error({ err }, 'a task failed in a way it should not')
     }
     if (this.#superseded(task) && reply.status === 'working') reply = failed('aborted', 'a newer order came in between')
+    if (task.order !== undefined && FREES.has(task.order.verb) && reply.status === 'done') this.node.freed()
     task.reply.resolve(reply)
     if (this.#superseded(task)) return
     this.#task = undefined

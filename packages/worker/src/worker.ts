@@ -114,6 +114,7 @@ class RunningWorker implements Worker {
       templates: new Templates(options.templates),
       reports: this.#reports,
       changed: () => this.#changed(),
+      freed: () => this.#state(),
     }
     const progress = options.progress ?? (() => {})
     this.ready = this.#swept.promise.then(() => this.#node.templates.ready(this.#node, progress, () => this.#changed()))
