@@ -14,6 +14,7 @@ import { detach } from './detach.ts'
 import { homeAt, makeHome, type Home } from './home.ts'
 import { type Installation, openInstallation } from './installation.ts'
 import { failureLine } from './failure-line.ts'
+import { mustBeFree } from './listening.ts'
 import { tryLock } from './lock.ts'
 import { processLog, readable } from './log.ts'
 import { makePlace } from './place.ts'
@@ -55,6 +56,7 @@ export async function up(flags: UpFlags): Promise<number> {
     return 0
   }
   try {
+    await mustBeFree(config)
     const setup = await runSetup(config, report.step, stop.aborted)
     return await run(config, home, setup, report, stop, proved)
   } catch (error) {
