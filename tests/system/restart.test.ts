@@ -145,13 +145,13 @@ async function inspect(): Promise<{ pid: number }> {
 }
 
 /** Everything on this host that carries the installation's name or lives in its folder. */
-function leftovers(): string[] {
-  const { id } = JSON.parse(readFileSync(`${installation.home}/installation.json`, 'utf8')) as { id: string }
+function leftovers(of = installation): string[] {
+  const { id } = JSON.parse(readFileSync(`${of.home}/installation.json`, 'utf8')) as { id: string }
   const named = (folder: string) => readdirSync(folder).filter((name) => name.includes(id))
   const mounts = readFileSync('/proc/mounts', 'utf8')
     .split('\n')
-    .filter((line) => line.includes(installation.home))
-  const processes = pids().filter((pid) => commandLine(pid).includes(installation.home))
+    .filter((line) => line.includes(of.home))
+  const processes = pids().filter((pid) => commandLine(pid).includes(of.home))
   return [
     ...named('/run/netns'),
     ...named('/sys/class/net'),
@@ -194,18 +194,30 @@ function read(path: string): string {
   }
 }
 
-it('says why it cannot start, and leaves nothing', async () => {
+it('refuses a port that is taken, before it does anything', async () => {
   const blocker = createServer().listen(0, '127.0.0.1')
   await once(blocker, 'listening')
   const other = await Installation.create()
   try {
     const { port } = blocker.address() as { port: number }
     const ran = await other.host(['up', '--detach', '--port', String(port), '--vm-disk', '4G'])
-    expect(ran.code).toBe(1)
-    expect(ran.stderr).toContain(String(port))
-    expect(ran.stderr).toMatch(/in use/i)
+    expect(ran).toMatchObject({ code: 2, stderr: expect.stringContaining(String(port)) })
+    expect(ran.stderr).toMatch(/in use|taken/i)
   } finally {
     blocker.close()
+    await other.remove()
+  }
+}, 300_000)
+
+it('says why it cannot start while its template boots, and leaves nothing', async () => {
+  const other = await Installation.create()
+  try {
+    // The worker is making its template when the server finds no database.
+    other.environment['DATABASE_URL'] = 'postgresql://127.0.0.1:1/none'
+    const ran = await other.host(['up', '--detach', '--port', String(other.port), '--vm-disk', '4G'])
+    expect(ran).toMatchObject({ code: 1, stderr: expect.stringContaining('ECONNREFUSED') })
+    expect(leftovers(other)).toEqual([])
+  } finally {
     await other.remove()
   }
 }, 300_000)
