@@ -2,7 +2,7 @@
 // done, and which vanish with their last process. Guests and the internet are played by further namespaces in it.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { createInterface, type Interface } from 'node:readline'
+import { createInterface } from 'node:readline'
 import { guestNetwork } from '@lelantos-ai/contract'
 import type { Slot } from '@lelantos-ai/worker/net/slot'
 
@@ -63,7 +63,7 @@ export async function openPrivateHost(): Promise<PrivateHost> {
     serve: async (mode, args, netns) => {
       const child = start([PEER, mode, ...args], netns)
       const lines = await firstLine(child, 'ready')
-      return () => nextLine(child, lines)
+      return () => nextLine(lines)
     },
     ask: (mode, args, { netns, uid } = {}) => {
       const as = uid === undefined ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
@@ -85,7 +85,7 @@ export async function openPrivateHost(): Promise<PrivateHost> {
     },
     openSlots: async (options) => {
       const child = start([SLOTS_PROCESS])
-      const lines = createInterface({ input: child.stdout })
+      const lines = linesOf(child)
       await exchange(child, lines, { method: 'open', argument: options })
       return {
         call: (method, argument) => exchange(child, lines, { method, argument }),
@@ -107,32 +107,39 @@ export async function openPrivateHost(): Promise<PrivateHost> {
   }
 }
 
-async function firstLine(child: ChildProcess, expected: string): Promise<Interface> {
+/** What a child says, line by line. Lines are kept from the start: one that is said while nobody waits is not lost. */
+type Lines = AsyncIterator<string>
+
+function linesOf(child: ChildProcess): Lines {
   if (!child.stdout) throw new Error('a child without output')
-  const lines = createInterface({ input: child.stdout })
-  const line = await nextLine(child, lines)
+  return createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+}
+
+async function firstLine(child: ChildProcess, expected: string): Promise<Lines> {
+  const lines = linesOf(child)
+  const line = await nextLine(lines)
   if (line !== expected) throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(line)}`)
   return lines
 }
 
-async function exchange<Result>(child: ChildProcess, lines: Interface, request: object): Promise<Result> {
-  const line = nextLine(child, lines)
+async function exchange<Result>(child: ChildProcess, lines: Lines, request: object): Promise<Result> {
   child.stdin?.write(`${JSON.stringify(request)}\n`)
-  const { result, error } = JSON.parse(await line) as { result?: Result; error?: string }
+  const { result, error } = JSON.parse(await nextLine(lines)) as { result?: Result; error?: string }
   if (error !== undefined) throw new Error(error)
   return result as Result
 }
 
-/** What a child says next; rejects when it ends or is silent for a minute. */
-async function nextLine(child: ChildProcess, lines: Interface): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>()
-  const onExit = () => reject(new Error('the child has ended'))
-  const timer = setTimeout(() => reject(new Error('the child says nothing')), 60_000)
-  lines.once('line', resolve)
-  child.once('exit', onExit)
-  return promise.finally(() => {
-    clearTimeout(timer)
-    lines.off('line', resolve)
-    child.off('exit', onExit)
+/** What a child says next; rejects when it has ended without another line, or is silent for a minute. */
+async function nextLine(lines: Lines): Promise<string> {
+  let timer: NodeJS.Timeout | undefined
+  const silence = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('the child says nothing')), 60_000)
   })
+  try {
+    const next = await Promise.race([lines.next(), silence])
+    if (next.done === true) throw new Error('the child has ended')
+    return next.value
+  } finally {
+    clearTimeout(timer)
+  }
 }
