@@ -13,7 +13,7 @@ import { type Bus, BusError, type Log, type Subscription } from '@lelantos-ai/co
 export interface NATSOptions {
   /** `nats://host:port`; a shared server's may hold a token or a user. */
   readonly url: string
-  readonly token?: string
+  readonly token?: string | undefined
   /** Seen by the server's operator. */
   readonly name: string
   readonly log: Log

@@ -1,6 +1,5 @@
 // The bus of one machine: a nats-server of our own, on the loopback, that only who has the token can talk to. It dies
 // with its parent.
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
@@ -9,6 +8,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Log } from '@lelantos-ai/contract'
+import { endOf, spawnAs } from '../child.ts'
 
 export interface PrivateNATSOptions {
   /** Holds the configuration with the token; owned by `user`, 0700. */
@@ -39,18 +39,13 @@ export async function startPrivateNATS(options: PrivateNATSOptions): Promise<Pri
   const port = options.previous === undefined ? await freePort() : Number(new URL(options.previous.url).port)
   const token = options.previous?.token ?? randomBytes(24).toString('hex')
   const configuration = await writeConfiguration(options, port, token)
-  const { uid, gid } = options.user
-  const identity = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--no-new-privs', '--pdeathsig=KILL']
-  const child = spawn('setpriv', [...identity, options.program ?? 'nats-server', '-c', configuration], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    cwd: options.folder,
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-  })
+  const child = spawnAs(
+    { user: options.user, atParentsDeath: 'KILL', cwd: options.folder, stdio: ['ignore', 'ignore', 'pipe'] },
+    options.program ?? 'nats-server',
+    ['-c', configuration],
+  )
   const lastLines = logLines(child.stderr, options.log)
-  const exited = new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(error.message))
-    child.once('exit', (code, signal) => resolve(signal === null ? `exit code ${code}` : signal))
-  })
+  const exited = endOf(child)
   const stop = async () => {
     child.kill('SIGTERM')
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
@@ -114,10 +109,10 @@ async function removePortsFiles(folder: string): Promise<void> {
 }
 
 /** nats-server logs to standard error; the last lines explain a failed start. */
-function logLines(stderr: NodeJS.ReadableStream, log: Log): () => readonly string[] {
+function logLines(stderr: NodeJS.ReadableStream | null, log: Log): () => readonly string[] {
   const last: string[] = []
   let rest = ''
-  stderr.setEncoding('utf8').on('data', (text: string) => {
+  stderr?.setEncoding('utf8').on('data', (text: string) => {
     const lines = (rest + text).split('\n')
     rest = lines.pop() ?? ''
     for (const line of lines) {

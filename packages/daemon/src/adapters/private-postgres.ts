@@ -5,7 +5,7 @@
 //     data/          the cluster; made as data.new and renamed, so that it is whole or absent
 //     sock/          the socket; 0700
 //     postgres.log   what it says, as it says it
-import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:fs'
 import {
   access,
@@ -23,6 +23,7 @@ import {
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Log } from '@lelantos-ai/contract'
+import { endOf, spawnAs } from '../child.ts'
 
 export interface PrivatePostgresOptions {
   /** Every folder above it must let the user through. */
@@ -111,7 +112,7 @@ async function makeCluster(options: PrivatePostgresOptions, programs: string, da
   const { name } = options.user
   const fresh = `${data}.new`
   await rm(fresh, { recursive: true, force: true })
-  const initdb = spawnAs(options, join(programs, 'initdb'), [
+  const initdb = spawnProgram(options, join(programs, 'initdb'), [
     `--pgdata=${fresh}`,
     `--username=${name}`,
     '--auth=peer',
@@ -124,15 +125,15 @@ async function makeCluster(options: PrivatePostgresOptions, programs: string, da
   await writeFile(join(fresh, 'pg_ident.conf'), `installation ${name} ${name}\ninstallation root ${name}\n`)
   await appendFile(join(fresh, 'postgresql.conf'), "include 'lelantos.conf'\n")
   // All of its thousand files at once, which is faster than initdb's one after the other.
-  await succeeded(`sync of ${fresh}`, spawnAs(options, 'sync', ['-f', fresh]))
+  await succeeded(`sync of ${fresh}`, spawnProgram(options, 'sync', ['-f', fresh]))
   await rename(fresh, data)
 }
 
-async function succeeded(what: string, child: ReturnType<typeof spawn>): Promise<void> {
+async function succeeded(what: string, child: ChildProcess): Promise<void> {
   const output: Buffer[] = []
   child.stdout?.on('data', (chunk: Buffer) => output.push(chunk))
   child.stderr?.on('data', (chunk: Buffer) => output.push(chunk))
-  const ended = await exitOf(child)
+  const ended = await endOf(child)
   if (ended !== 'exit code 0')
     throw new Error(`${what} ended with ${ended}: ${Buffer.concat(output).toString().trim().slice(-1000)}`)
 }
@@ -191,9 +192,9 @@ async function launch(
   for (;;) {
     const output = await open(logFile, 'a', 0o600)
     const before = (await output.stat()).size
-    const child = spawnAs(options, join(programs, 'postgres'), ['-D', data], output.fd)
+    const child = spawnProgram(options, join(programs, 'postgres'), ['-D', data], output.fd)
     await output.close()
-    const exited = exitOf(child)
+    const exited = endOf(child)
     const stop = async () => {
       child.kill('SIGINT')
       const immediate = setTimeout(() => child.kill('SIGQUIT'), STOP_MS)
@@ -238,21 +239,15 @@ async function spare(log: Log, pid: number): Promise<void> {
   }
 }
 
-/** Starts a program as the user, without capabilities; it is asked to end when this process dies. */
-function spawnAs({ user, folder }: PrivatePostgresOptions, program: string, args: readonly string[], output?: number) {
-  const identity = [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', '--no-new-privs', '--pdeathsig=INT']
-  return spawn('setpriv', [...identity, program, ...args], {
-    cwd: folder,
-    stdio: ['ignore', output ?? 'pipe', output ?? 'pipe'],
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
-  })
-}
-
-function exitOf(child: ReturnType<typeof spawn>): Promise<string> {
-  return new Promise((resolve) => {
-    child.once('error', (error) => resolve(error.message))
-    child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))
-  })
+/** A program of PostgreSQL's as its user; it is asked to end when this process dies. */
+function spawnProgram(
+  { user, folder }: PrivatePostgresOptions,
+  program: string,
+  args: readonly string[],
+  output?: number,
+) {
+  const stdio = ['ignore' as const, output ?? ('pipe' as const), output ?? ('pipe' as const)]
+  return spawnAs({ user, atParentsDeath: 'INT', cwd: folder, stdio, env: { LC_ALL: 'C' } }, program, args)
 }
 
 async function readText(path: string): Promise<string | undefined> {

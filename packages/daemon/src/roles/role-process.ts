@@ -1,9 +1,9 @@
 // A role (server, worker) in a Node process of its own: a session of its own, so that Ctrl-C reaches only the parent, and a
 // message channel, whose end tells the role that its parent is gone.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { endOf } from '../child.ts'
 import type { Part } from './keep.ts'
 
 export interface RoleProcess<To, From> extends Part {
@@ -47,7 +47,7 @@ export function spawnRole<To extends object, From extends { kind: string }>(
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     },
   )
-  const exited = ending(child)
+  const exited = endOf(child)
   for (const stream of [child.stdout, child.stderr])
     if (stream !== null) createInterface({ input: stream }).on('line', options.line)
   const send = (message: To) => {
@@ -82,13 +82,4 @@ export function spawnRole<To extends object, From extends { kind: string }>(
       clearTimeout(timer)
     },
   }
-}
-
-async function ending(child: ChildProcess): Promise<string> {
-  const ended = once(child, 'exit').catch((error: unknown) => [
-    error instanceof Error ? error.message : String(error),
-    null,
-  ])
-  const [code, signal] = (await ended) as [number | string | null, string | null]
-  return signal ?? `exit ${code}`
 }

@@ -17,11 +17,12 @@ const SUSPEND_MS = 600_000
 
 /** The role. Resolves with the exit code once it has been told to stop, or its parent is gone. */
 export function server(): Promise<number> {
-  return runRole<ToServer, FromServer>('server', async (start, say) => {
+  return runRole<ToServer, FromServer>('server', async ({ start }, say) => {
     await using opened = new AsyncDisposableStack()
-    const { config, log } = { config: start.start.config, log: processLog('server', start.start.config.logLevel) }
-    becomeUser(start.start)
-    const { context, port } = await open(start.start, log, opened)
+    const { config } = start
+    const log = processLog('server', config.logLevel)
+    becomeUser(start)
+    const { context, port } = await open(start, log, opened)
     say({ kind: 'ready', port })
     const parts = opened.move()
     log.info({ port, host: config.host }, 'the API listens')
@@ -51,14 +52,7 @@ export function server(): Promise<number> {
 
 async function open(start: ServerStart, log: ReturnType<typeof processLog>, opened: AsyncDisposableStack) {
   const store = opened.use(await openStore(start.database, log))
-  const bus = opened.use(
-    await connectNATS({
-      url: start.natsURL,
-      name: 'server',
-      log,
-      ...(start.natsToken === undefined ? {} : { token: start.natsToken }),
-    }),
-  )
+  const bus = opened.use(await connectNATS({ url: start.natsURL, token: start.natsToken, name: 'server', log }))
   const context = openContext({
     store,
     bus,

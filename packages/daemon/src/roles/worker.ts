@@ -75,14 +75,7 @@ async function open(start: WorkerStart, log: Log, progress: (text: string) => vo
   })
   undo.defer(() => slots.close({ keep: true }))
   const cgroups = undo.use(await openCgroups({ installation }))
-  const bus = undo.use(
-    await connectNATS({
-      url: start.natsURL,
-      name: 'worker',
-      log,
-      ...(start.natsToken === undefined ? {} : { token: start.natsToken }),
-    }),
-  )
+  const bus = undo.use(await connectNATS({ url: start.natsURL, token: start.natsToken, name: 'worker', log }))
   const worker = await startWorker({
     installation,
     installationKey,
