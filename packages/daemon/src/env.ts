@@ -1,14 +1,14 @@
 // `env`: what a shell must export so that the SDKs, E2B's included, find this installation.
-import { readFile } from 'node:fs/promises'
+import { type ClientFile, readClientFile } from './client-file.ts'
 import { readConfig } from './config.ts'
 import { homeAt } from './home.ts'
 
 /** Lines for `eval`; as JSON where asked. Rejects when there is no installation yet. */
 export async function environment(): Promise<Record<string, string>> {
   const home = homeAt(readConfig().home)
-  let client: { apiURL: string; apiKey: string; domain: string }
+  let client: ClientFile
   try {
-    client = JSON.parse(await readFile(home.client, 'utf8')) as typeof client
+    client = await readClientFile(home)
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EACCES')
       throw new Error('only root can read the API key of this installation: run it with sudo', { cause })

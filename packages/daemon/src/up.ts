@@ -3,10 +3,10 @@
 //   set-up steps ── lock ── identity ── engine ── parent (postgres, nats, worker, server) ── key ── proof ── wake
 //
 // Every step can be interrupted and goes on at the next `up`: set-up steps end with a stamp, everything later is state.
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { LelantosClient } from '@lelantos-ai/sdk'
-import { writeDurably } from '@lelantos-ai/worker/host/durable'
 import { tscKHz } from '@lelantos-ai/worker/host/tsc'
+import { readClientFile, writeClientFile } from './client-file.ts'
 import { type Config, ConfigError, type Flags, readConfig } from './config.ts'
 import { askControl, serveControl } from './control.ts'
 import { chooseAccelerator } from './doctor/accelerator.ts'
@@ -73,7 +73,7 @@ export async function up(flags: UpFlags): Promise<number> {
 
 /** The answer as data, on standard output. */
 async function tellWhere(home: Home): Promise<void> {
-  const { apiURL, domain } = JSON.parse(await readFile(home.client, 'utf8')) as { apiURL: string; domain: string }
+  const { apiURL, domain } = await readClientFile(home)
   process.stdout.write(`${JSON.stringify({ state: 'up', apiURL, domain })}\n`)
 }
 
@@ -104,12 +104,10 @@ async function run(
   const parent = await report.timed('start', () =>
     startParent(parentOptions(config, installation, key, setup, accelerator.accelerator, report)),
   )
-  let failed = 0
   const control = await serveControl(home.controlSocket, async (request, progress) => {
     if (request.verb === 'inspect') return parent.inspect(request.sandboxID)
     if (request.verb === 'status') return { pid: process.pid, port: parent.port, version }
-    failed = await stop.by(request.mode, progress)
-    return { failed }
+    return { failed: await stop.by(request.mode, progress) }
   })
   try {
     await bringUp(config, home, parent, report, stop.aborted)
@@ -122,11 +120,10 @@ async function run(
     }
   }
   const { mode, progress } = await stop.wanted
-  const result = await parent.stop(stop.hurried ? 'keep' : mode, (text) => {
+  const { failed } = await parent.stop(stop.hurried ? 'keep' : mode, (text) => {
     report.say(text)
     progress(text)
   })
-  failed = result.failed
   stop.finished(failed)
   control.close()
   report.say(
@@ -181,7 +178,7 @@ async function bringUp(
 ): Promise<void> {
   const apiURL = `http://${config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host}:${parent.port}`
   const apiKey = await parent.apiKey(await knownKey(home))
-  await writeDurably(home.client, JSON.stringify({ apiURL, apiKey, domain: config.domain }, undefined, 2), 0o600)
+  await writeClientFile(home, { apiURL, apiKey, domain: config.domain })
   await report.timed('templates', () => Promise.race([parent.workerReady, whenAborted(signal)]))
   const client = new LelantosClient({ apiKey, baseURL: apiURL, domain: config.domain, timeout: 120_000 })
   await prove(client, (step) => report.step({ step: `sandbox: ${step.name}`, state: 'done', ms: step.ms }))
@@ -197,7 +194,7 @@ async function bringUp(
 
 async function knownKey(home: Home): Promise<string | undefined> {
   try {
-    return (JSON.parse(await readFile(home.client, 'utf8')) as { apiKey?: string }).apiKey
+    return (await readClientFile(home)).apiKey
   } catch {
     return undefined // the first start
   }
