@@ -3,11 +3,12 @@
 import { access, mkdir, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { join } from 'node:path'
+import type { Accelerator } from '@lelantos-ai/worker/engines/qemu/command-line'
 import { writeDurably } from '@lelantos-ai/worker/host/durable'
 import { hashOf } from '../setup/artifact.ts'
 import { command } from '../setup/program.ts'
 import { probe } from './probe.ts'
-import type { Accelerator, BootFiles, Probe } from './probe.ts'
+import type { BootFiles, Probe } from './probe.ts'
 
 export interface Choice {
   readonly accelerator: Accelerator

@@ -1,9 +1,8 @@
 // Whether an accelerator boots a guest: known only by booting one. The kernel and initramfs of the installation are started
 // with `lelantos.probe`, on which the guest daemon prints a line and powers off.
 import { spawn } from 'node:child_process'
+import { type Accelerator, cpuModel } from '@lelantos-ai/worker/engines/qemu/command-line'
 import { tscKHz } from '@lelantos-ai/worker/host/tsc'
-
-export type Accelerator = 'kvm' | 'tcg'
 
 export interface BootFiles {
   readonly kernel: string
@@ -21,7 +20,6 @@ const ANSWER = 'LELANTOS-PROBE-OK'
 
 /** A KVM guest answers within a second where it works at all; one under TCG takes five on an idle machine. */
 const DEADLINE_MS = { kvm: 10_000, tcg: 60_000 } as const
-const CPU = { kvm: 'host', tcg: 'max,la57=off' } as const
 
 /** Boots the guest once. Never rejects: what fails is in `why`. */
 export async function probe(accelerator: Accelerator, files: BootFiles): Promise<Probe> {
@@ -64,7 +62,7 @@ function qemuArguments(accelerator: Accelerator, files: BootFiles): string[] {
     '-m': '128',
     '-smp': '1',
     '-accel': accelerator === 'tcg' ? 'tcg,thread=multi,tb-size=64' : 'kvm',
-    '-cpu': CPU[accelerator],
+    '-cpu': cpuModel[accelerator],
     '-serial': 'stdio',
     '-sandbox': 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
     '-kernel': files.kernel,

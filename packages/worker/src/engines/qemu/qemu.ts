@@ -19,7 +19,7 @@ import {
   type World,
 } from '../engine.ts'
 import { verifyFiles } from '../verify.ts'
-import { type Accelerator, cpuModel, deviceSet, machineArguments } from './command-line.ts'
+import { type Accelerator, cpuModel, deviceSet, type MachineArguments, machineArguments } from './command-line.ts'
 import { DiskChain } from './disk-chain.ts'
 import { EmptyOverlays } from './empty-overlays.ts'
 import { hostCPU } from './host-cpu.ts'
@@ -101,15 +101,8 @@ export class QemuEngine implements Engine, Disposable {
     await chmod(join(folder, 'memory'), 0o444)
     const chain = await DiskChain.boot({ ...this.#chainOptions(spec), sealed: {} }, spec.disk)
     const { accelerator, tscKHz } = this.#options
-    const args = machineArguments({
-      accelerator,
-      shape,
-      memory: 'memory',
-      chain: chain.images,
-      tap: slot.tap,
-      socket: socketName,
-      boot: { ...(accelerator === 'tcg' ? { tscKHz } : {}), console: spec.consoleLog !== undefined },
-    })
+    const boot = { ...(accelerator === 'tcg' ? { tscKHz } : {}), console: spec.consoleLog !== undefined }
+    const args = this.#arguments(spec, chain, { boot })
     const console = spec.consoleLog === undefined ? undefined : { append: spec.consoleLog }
     const inherited = [undefined, console, { read: spec.kernel }, { read: spec.initramfs }]
     const machine = await this.#start(spec, args, inherited, signal, 'prelaunch', chain, {})
@@ -118,23 +111,30 @@ export class QemuEngine implements Engine, Disposable {
 
   async restore(snapshot: Snapshot, place: Place, signal: AbortSignal): Promise<Stopped> {
     await verifyFiles(snapshot, place.shape)
-    const { folder, slot, shape } = place
+    const { folder, slot } = place
     await prepareFolder(folder, slot.uid)
     // A hard link: the snapshot may be deleted while this machine lives.
     await link(snapshot.memory, join(folder, 'memory'))
     const chain = await DiskChain.restore(this.#chainOptions(place), snapshot.disks)
+    const args = this.#arguments(place, chain)
+    const sealed = { memory: snapshot.memory, disks: chain.sealed }
+    const machine = await this.#start(place, args, [{ read: snapshot.state }], signal, 'paused', chain, sealed)
+    return machine.stopped()
+  }
+
+  /** A machine in its place, over its chain; one that boots says how. */
+  #arguments(place: Place, chain: DiskChain, how: Pick<MachineArguments, 'boot'> = {}): string[] {
     const { accelerator } = this.#options
-    const args = machineArguments({
+    const { shape, slot } = place
+    return machineArguments({
       accelerator,
       shape,
       memory: 'memory',
       chain: chain.images,
       tap: slot.tap,
       socket: socketName,
+      ...how,
     })
-    const sealed = { memory: snapshot.memory, disks: chain.sealed }
-    const machine = await this.#start(place, args, [{ read: snapshot.state }], signal, 'paused', chain, sealed)
-    return machine.stopped()
   }
 
   async adopt(handle: Handle, signal: AbortSignal): Promise<Running | Stopped | undefined> {
