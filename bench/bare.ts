@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { guestNetwork, ports } from '@lelantos-ai/contract'
+import { parseNetwork, relayAddress, slotLayout } from '@lelantos-ai/worker/net/addresses'
+import { createSlotScript } from '@lelantos-ai/worker/net/slot-script'
 import type { SealedSnapshot } from '@lelantos-ai/worker/snapshots/snapshots'
 import type { Door } from './echo.ts'
 
@@ -20,23 +22,18 @@ export interface Bare extends AsyncDisposable {
 
 const TOKEN = 'bench'.repeat(4)
 
-/** A network namespace with the tap, made once: the bare command's time starts with the spawn. Needs root. */
+/** A network slot as the product makes it, made once: the bare command's time starts with the spawn. Needs root. */
 export class BareNetwork implements Disposable {
-  readonly netns = `bench${process.pid}`
+  readonly netns: string
   /** Where the host reaches the guest. */
-  readonly address = '10.254.254.2'
+  readonly address: string
 
   constructor() {
-    const inside = (text: string) => execFileSync('ip', ['-n', this.netns, '-batch', '-'], { input: text })
-    execFileSync('ip', ['-batch', '-'], {
-      input: `netns add ${this.netns}\nlink add b${process.pid} type veth peer name eth0 netns ${this.netns}\naddr add 10.254.254.1/30 dev b${process.pid}\nlink set b${process.pid} up\n`,
-    })
-    inside(
-      `link set lo up\naddr add ${this.address}/30 dev eth0\nlink set eth0 up\nroute add default via 10.254.254.1\ntuntap add tap0 mode tap\nlink set tap0 address ${guestNetwork.gatewayMAC}\naddr add ${guestNetwork.gateway}/${guestNetwork.prefixLength} dev tap0\nlink set tap0 up\nneigh replace ${guestNetwork.guestAddress} lladdr ${guestNetwork.guestMAC} dev tap0 nud permanent\n`,
-    )
-    execFileSync('ip', ['netns', 'exec', this.netns, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward; nft -f -'], {
-      input: `table ip nat {\n chain pre { type nat hook prerouting priority -100; iif eth0 dnat to ${guestNetwork.guestAddress}; }\n}\n`,
-    })
+    const subnet = parseNetwork('10.254.0.0/16')
+    const layout = slotLayout(process.pid.toString(16).padStart(6, '0'), subnet, 0)
+    execFileSync('sh', ['-s'], { input: createSlotScript({ layout, uid: 0, relay: relayAddress(subnet) }) })
+    this.netns = layout.name
+    this.address = layout.slotAddress
   }
 
   [Symbol.dispose](): void {
